@@ -1,0 +1,45 @@
+# The two commands of the README: `make demo` and `make test`. Both need only Python 3.11 or newer, git and make.
+# The first that really runs: a shim of a version manager may stand on the PATH and fail.
+PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
+  $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check format matrix clean
+
+$(VENV)/demo: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --editable '.[demo]'
+	@touch $@
+
+$(VENV)/dev: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/demo
+
+# Break a small LinkFlow on this machine (workers killed) and mend it behind a gate.
+demo: $(VENV)/demo
+	$(BIN)/runbook demo
+
+# All tests, against real servers that the tests start. `make test ARGS='-k gate'` picks some.
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(ARGS)
+
+check: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict runbook_engine
+	$(BIN)/mypy --check-untyped-defs tests
+	$(BIN)/runbook validate playbooks examples
+
+format: $(VENV)/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Every fault three times with jitter and ten healthy runs: accuracy, false alarms, harm rate.
+matrix: $(VENV)/dev
+	$(BIN)/runbook sandbox matrix --repeat 3 --healthy 10 $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,7 @@
+"""`python -m runbook_engine` is `runbook`."""
+
+from __future__ import annotations
+
+from .cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Running one command, here or over SSH, so that nothing of it survives its deadline."""

@@ -1,0 +1,50 @@
+"""Which names a playbook reads, and where from. For rules about things that nobody uses; it judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from ..expressions import ExpressionError, compile_expression, template_names
+from ..model import Expression, Playbook
+
+Json = Any
+
+
+def mentioned_names(playbook: Playbook) -> frozenset[str]:
+    """Every root name that any expression or template reads."""
+    return frozenset().union(*_of_model(playbook))
+
+
+def _of_model(model: BaseModel) -> Iterator[frozenset[str]]:
+    for name, field in type(model).model_fields.items():
+        yield from _of_value(getattr(model, name), _is_expression(field.annotation, field.metadata))
+
+
+def _of_value(value: Json, expression: bool) -> Iterator[frozenset[str]]:
+    if isinstance(value, BaseModel):
+        yield from _of_model(value)
+    elif isinstance(value, str):
+        yield _names(value, expression)
+    elif isinstance(value, Mapping | tuple | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _of_value(item, expression)
+
+
+def _names(text: str, expression: bool) -> frozenset[str]:
+    """Of prose too (`about`, `notes`), where what looks like a template is only text."""
+    try:
+        return compile_expression(text).names if expression and "${{" not in text else template_names(text)
+    except ExpressionError:
+        return frozenset()
+
+
+def _is_expression(annotation: Any, metadata: list[Any]) -> bool:
+    """Whether a field holds expressions: its annotation is `Expression`, or a container of them."""
+    validator = get_args(Expression)[1]
+    return validator in metadata or any(
+        item is Expression or validator in getattr(item, "__metadata__", ()) or _is_expression(item, [])
+        for item in get_args(annotation)
+    )

@@ -1,0 +1,1 @@
+"""Redis as the executors use it: one connection, no retries, allowlisted commands."""

@@ -1,0 +1,20 @@
+"""RB510: an action that no cause offers can never run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import Complaint
+from ..loader import LoadedPlaybook
+
+CODE = "RB510"
+SUMMARY = "An action that no cause has in `fix`: it is never offered."
+
+
+def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:
+    offered = {name for cause in loaded.playbook.causes for name in cause.fix}
+    for index, action in enumerate(loaded.playbook.resolution):
+        if action.id not in offered:
+            yield loaded.complaint(
+                ("resolution", index, "id"), CODE, f"no cause offers action {action.id!r}: name it in `fix`"
+            )

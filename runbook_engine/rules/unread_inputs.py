@@ -1,0 +1,17 @@
+"""RB221: an input that nothing reads promises a choice that does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import Complaint
+from ..loader import LoadedPlaybook
+from ..loading.mentions import mentioned_names
+
+CODE = "RB221"
+SUMMARY = "An input that no expression, text or request reads."
+
+
+def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:
+    for name in loaded.playbook.inputs.keys() - mentioned_names(loaded.playbook):
+        yield loaded.complaint(("inputs", name), CODE, f"nothing reads the input {name!r}", key=True)

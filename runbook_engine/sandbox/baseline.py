@@ -1,0 +1,172 @@
+"""What a healthy sandbox looks like, waiting for it, and the way back to it. It looks from outside only."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import redis
+
+from ..asynq.wire import decode_server_info
+from ..errors import TargetError
+from .broker import QUEUES, connect_redis, key
+from .history import write_counters
+from .identifiers import row_id
+from .knobs import KNOBS_FILE
+from .postgres import connect_superuser
+from .scheduler import LEADER
+from .service import request
+from .state import State
+from .timing import CONCURRENCY, MAXMEMORY, SCHEDULERS, WORKERS
+
+CALM = 100  # pending jobs; the constant load alone never leaves that many
+
+OURS = ("linkflow-api", "linkflow-worker", "linkflow-scheduler", "runbook-sandbox")
+ADRIFT = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where datname = 'linkflow' and backend_type = 'client backend' and pid <> pg_backend_pid() and usename = 'linkflow'
+and (application_name <> all(%s) or wait_event_type = 'Lock' or state like 'idle in transaction%%')
+"""
+INVALID = """
+select indexrelid::regclass::text from pg_index join pg_class on pg_class.oid = indexrelid
+where not indisvalid and relnamespace = 'public'::regnamespace
+"""
+OURS_AGAIN = "update schedules set is_active = true where starts_with(name, 'Schedule ') and id <> all(%s::uuid[])"
+EMPTY = """
+for _, name in ipairs(redis.call('keys', '*')) do
+  if name ~= ARGV[1] and string.sub(name, 1, 13) ~= 'asynq:servers' and string.sub(name, 1, 13) ~= 'asynq:workers' then
+    redis.call('unlink', name)
+  end
+end
+"""
+WAITING = "select count(*) from pg_stat_activity where datname = 'linkflow' and wait_event_type = 'Lock'"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    servers: int
+    capacity: int
+    pending: int
+    leader: bool
+    health: int
+    waiting: int
+
+    @property
+    def healthy(self) -> bool:
+        calm = self.pending <= CALM and self.waiting == 0
+        return (
+            calm
+            and self.leader
+            and self.health == 200
+            and (self.servers, self.capacity) == (WORKERS, WORKERS * CONCURRENCY)
+        )
+
+
+def look(state: State) -> Facts:
+    servers = live_servers(state)
+    with contextlib.closing(connect_redis(state)) as client:
+        pending = sum(client.llen(key(queue, "pending")) for queue in (*QUEUES, "emails"))
+        leader = bool(client.exists(LEADER))
+    with connect_superuser(state.postgres_port, state.passwords["postgres"], "linkflow") as connection:
+        waiting = connection.execute(WAITING).fetchone()[0]
+    return Facts(len(servers), sum(servers), pending, leader, probe_health(state), waiting)
+
+
+def live_servers(state: State) -> list[int]:
+    """The concurrency of every worker process whose heartbeat has not run out."""
+    with contextlib.closing(connect_redis(state)) as client:
+        names = client.zrangebyscore("asynq:servers", time.time(), "+inf")
+        raws = [client.get(name) for name in names if isinstance(name, bytes)]
+    return [decode_server_info(raw).concurrency for raw in raws if isinstance(raw, bytes)]
+
+
+def probe_health(state: State) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", state.api_port, timeout=5)
+    try:
+        connection.request("GET", "/api/v1/health")
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def wait_healthy(state: State, timeout: float = 20.0) -> None:
+    wait_until(lambda: look(state).healthy, "the sandbox to be healthy", timeout, lambda: look(state))
+
+
+def wait_until(claim: Callable[[], Any], what: str, timeout: float, explain: Callable[[], Any] = lambda: "") -> Any:
+    """The first true answer. Whoever is down answers nothing meanwhile."""
+    deadline = time.monotonic() + timeout
+    last: object = ""
+    while time.monotonic() < deadline:
+        try:
+            if found := claim():
+                return found
+        except (redis.RedisError, psycopg.Error, OSError) as error:
+            last = error
+        time.sleep(0.05)
+    with contextlib.suppress(redis.RedisError, psycopg.Error, OSError):
+        last = explain()
+    raise TargetError("timeout", f"waited {timeout:g} s for {what} in vain. {last}".strip())
+
+
+def restore(state: State, log: Callable[[str], None]) -> None:
+    from .faults import heal
+
+    heal(state, None, log)
+    (state.folder / KNOBS_FILE).unlink(missing_ok=True)
+    for service in ("postgres", "redis"):
+        request(state, {"service": service, "action": "start"})
+    free_redis(state)
+    free_database(state)
+    set_processes(state)
+    empty_queues(state)
+    write_counters(state)
+    wait_healthy(state)
+
+
+def free_redis(state: State) -> None:
+    with contextlib.closing(connect_redis(state)) as client:
+        client.config_set("maxmemory", MAXMEMORY)
+        client.config_set("maxmemory-policy", "noeviction")
+
+
+def free_database(state: State) -> None:
+    """End sessions that hold or wait for what they should not, and drop what an interrupted index build left."""
+    with connect_superuser(state.postgres_port, state.passwords["postgres"], "linkflow") as connection:
+        connection.execute(ADRIFT, (list(OURS),))
+        for (index,) in connection.execute(INVALID).fetchall():
+            connection.execute(f"drop index {index}")
+        connection.execute(OURS_AGAIN, (inactive(),))
+        connection.execute("delete from schedules where not starts_with(name, 'Schedule ')")
+
+
+def inactive() -> list[str]:
+    return [row_id("schedule", number) for number in range(5)]
+
+
+def set_processes(state: State) -> None:
+    """The usual number of each, workers renewed when a fault's setting may still be in them."""
+    overview = request(state, {"action": "overview"})
+    capacity = sum(live_servers(state))
+    for service, desired in (("worker", WORKERS), ("scheduler", SCHEDULERS), ("api", 1), ("load", 1)):
+        request(state, {"service": service, "action": "replace", "after": None})
+        if overview[service]["running"] != desired or overview[service]["desired"] != desired:
+            request(state, {"service": service, "action": "scale", "replicas": desired})
+    if capacity != WORKERS * CONCURRENCY and overview["worker"]["running"] == WORKERS:
+        request(state, {"service": "worker", "action": "restart"})
+
+
+def empty_queues(state: State) -> None:
+    """Every task of every queue, and whatever an action set aside; who lives and who leads stays.
+
+    In one script: between two commands a worker would take an id whose message is already gone.
+    """
+    with contextlib.closing(connect_redis(state)) as client:
+        client.eval(EMPTY, 0, LEADER)

@@ -1,0 +1,58 @@
+"""The environment document of a sandbox: what `runbook.yaml` would hold for it. It describes and never connects."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .state import State, write_private
+
+SERVICES = {
+    "workers": "worker",
+    "api_service": "api",
+    "scheduler": "scheduler",
+    "redis_service": "redis",
+    "postgres_service": "postgres",
+}
+
+
+def environment(state: State) -> dict[str, Any]:
+    targets: dict[str, Any] = {
+        "redis": {
+            "kind": "redis",
+            "host": "127.0.0.1",
+            "port": state.redis_port,
+            "db": 0,
+            "password": {"file": str(state.folder / "redis.password")},
+        },
+        "db": {
+            "kind": "postgres",
+            "host": "127.0.0.1",
+            "port": state.postgres_port,
+            "user": "runbook",
+            "password": {"file": str(state.folder / "runbook.password")},
+            "database": "linkflow",
+        },
+        "api": {"kind": "http", "url": state.api_url},
+    }
+    for target, service in SERVICES.items():
+        targets[target] = {"kind": "service", "service": service, "command": service_commands(state, service)}
+    return {"environments": {"sandbox": {"pace": state.pace, "targets": targets}}}
+
+
+def service_commands(state: State, service: str) -> dict[str, list[str]]:
+    program = [sys.executable, "-m", "runbook_engine.sandbox.service", str(state.folder), service]
+    return {
+        "status": [*program, "status"],
+        "start": [*program, "start"],
+        "stop": [*program, "stop"],
+        "restart": [*program, "restart"],
+        "scale": [*program, "scale", "{replicas}"],
+        "logs": [*program, "logs", "{lines}"],
+    }
+
+
+def write_environment(state: State) -> None:
+    import yaml
+
+    write_private(state.folder / "runbook.yaml", yaml.safe_dump(environment(state), sort_keys=False, width=1000))

@@ -1,0 +1,1 @@
+"""How a run is drawn: lines and colours, no decisions."""

@@ -1,0 +1,1 @@
+"""SQL as text, and the sessions that run it on PostgreSQL."""

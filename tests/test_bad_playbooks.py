@@ -1,0 +1,49 @@
+"""Every file of tests/bad begins with what is complained of: `# line:column code beginning of the message`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runbook_engine.errors import PlaybookError
+from runbook_engine.loader import load_playbook
+
+BAD = Path(__file__).parent / "bad"
+EXPECTED = re.compile(r"# (\d+):(\d+) (RB\d{3}) (.+)")
+
+
+def expected(text: str) -> list[tuple[int, int, str, str]]:
+    found = []
+    for line in text.splitlines():
+        match = EXPECTED.fullmatch(line)
+        if match is None:
+            break
+        found.append((int(match[1]), int(match[2]), match[3], match[4]))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in BAD.glob("*.yaml")))
+def test_each_broken_playbook_gets_exactly_the_complaints_it_names(name: str) -> None:
+    text = (BAD / name).read_text(encoding="utf-8")
+    with pytest.raises(PlaybookError) as caught:
+        load_playbook(text, name)
+    made = [(item.line, item.column, item.code, item.message) for item in caught.value.complaints]
+    wanted = expected(text)
+    assert wanted
+    assert [item[:3] for item in made] == [item[:3] for item in wanted]
+    for item, want in zip(made, wanted, strict=True):
+        assert item[3].startswith(want[3])
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in BAD.glob("*.yaml")))
+def test_each_complaint_shows_the_line_and_a_caret_and_begins_in_lower_case(name: str) -> None:
+    text = (BAD / name).read_text(encoding="utf-8")
+    with pytest.raises(PlaybookError) as caught:
+        load_playbook(text, name)
+    for complaint in caught.value.complaints:
+        shown, caret = complaint.snippet.split("\n")
+        assert shown.startswith(f"{complaint.line:5} | ")
+        assert caret.rstrip().endswith("^")
+        assert not re.match(r"[A-Z][a-z]", complaint.message)
