@@ -307,6 +307,7 @@ class Playbook(Authored):
     owner: str = ""
     reviewed: str = ""
     links: tuple[str, ...] = ()
+    explains: tuple[Identifier, ...] = Field(default=(), description="Playbooks whose problem this one brings about")
     inputs: dict[FactName, Input] = Field(default_factory=dict)
     targets: dict[str, TargetUse] = Field(default_factory=dict)
     symptoms: tuple[Probe, ...] = Field(min_length=1)

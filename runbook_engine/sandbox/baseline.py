@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,6 +130,13 @@ def restore(state: State, log: Callable[[str], None]) -> None:
     empty_queues(state)
     write_counters(state)
     wait_healthy(state)
+    empty_logs(state)
+
+
+def empty_logs(state: State) -> None:
+    """As a log rotation would: what an earlier fault wrote is not evidence of the next one."""
+    for log_file in (state.folder / "logs").glob("*.log"):
+        os.truncate(log_file, 0)
 
 
 def free_redis(state: State) -> None:

@@ -25,19 +25,25 @@ def environment(state: State) -> dict[str, Any]:
             "db": 0,
             "password": {"file": str(state.folder / "redis.password")},
         },
-        "db": {
-            "kind": "postgres",
-            "host": "127.0.0.1",
-            "port": state.postgres_port,
-            "user": "runbook",
-            "password": {"file": str(state.folder / "runbook.password")},
-            "database": "linkflow",
-        },
+        "db": database(state, "runbook"),
+        "owner": database(state, "linkflow"),
         "api": {"kind": "http", "url": state.api_url},
+        "machine": {"kind": "host"},
     }
     for target, service in SERVICES.items():
         targets[target] = {"kind": "service", "service": service, "command": service_commands(state, service)}
     return {"environments": {"sandbox": {"pace": state.pace, "targets": targets}}}
+
+
+def database(state: State, role: str) -> dict[str, Any]:
+    return {
+        "kind": "postgres",
+        "host": "127.0.0.1",
+        "port": state.postgres_port,
+        "user": role,
+        "password": {"file": str(state.folder / f"{role}.password")},
+        "database": "linkflow",
+    }
 
 
 def service_commands(state: State, service: str) -> dict[str, list[str]]:

@@ -12,12 +12,33 @@ import psycopg
 import redis
 
 from ..errors import TargetError, UsageError
-from . import backlog_faults, lock_faults
+from . import (
+    api_faults,
+    backlog_faults,
+    crash_faults,
+    latency_faults,
+    lock_faults,
+    memory_faults,
+    pool_faults,
+    redis_faults,
+    schedule_faults,
+)
 from .control import active_faults
 from .state import State, write_private
 from .world import Act, Fault, World
 
-CATALOGUE: tuple[Fault, ...] = (*backlog_faults.FAULTS, *lock_faults.FAULTS)
+GROUPS = (
+    api_faults,
+    latency_faults,
+    backlog_faults,
+    crash_faults,
+    pool_faults,
+    lock_faults,
+    memory_faults,
+    redis_faults,
+    schedule_faults,
+)
+CATALOGUE: tuple[Fault, ...] = tuple(fault for group in GROUPS for fault in group.FAULTS)
 BY_ID = {fault.id: fault for fault in CATALOGUE}
 
 
