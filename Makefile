@@ -37,9 +37,9 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Every fault three times with jitter and ten healthy runs: accuracy, false alarms, harm rate.
+# Every fault three times with jitter, ten pairs, twenty healthy runs: accuracy, false alarms, harm rate.
 matrix: $(VENV)/dev
-	$(BIN)/runbook sandbox matrix --repeat 3 --healthy 10 $(ARGS)
+	$(BIN)/runbook sandbox matrix --jobs 2 $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -174,7 +174,7 @@ def _act(
         effect,
         affected=plan.affected,
         expect=expected(state, act.rendered.target),
-        undo=_stored(act, undo, before) if undo else None,
+        undo=_stored(state, act, undo, before) if undo else None,
     )
     state.acted = True
     replied(state, (yield asked))
@@ -182,13 +182,18 @@ def _act(
     return (yield from wait_for(state, call_id, act.rendered.deadline, progress, plan.id))
 
 
-def _stored(act: PlannedAct, undo: PlannedAct, before: Mapping[str, Json]) -> dict[str, Json]:
-    """The way back as `runbook undo` finds it; what its guard and its proof mention of the time before goes along."""
+def _stored(state: State, act: PlannedAct, undo: PlannedAct, before: Mapping[str, Json]) -> dict[str, Json]:
+    """The way back as `runbook undo` finds it, and who answers where it goes to.
+
+    What its guard and its proof mention of the time before goes along.
+    """
     assert act.undo is not None
     mentioned = names_of(act.undo.guard, act.undo.verify.until if act.undo.verify else None)
     kept = {"before": dict(before)} if "before" in mentioned else {}
     item = {name: value for name, value in act.item.items() if name in mentioned}
-    return {**undo.rendered.as_json(), "act": act.id, "item": item, **kept}
+    known = state.confirmed.get(undo.rendered.target) or state.identities.get(undo.rendered.target) or {}
+    changed = dict(known.get("facts", {}))
+    return {**undo.rendered.as_json(), "act": act.id, "item": item, "changed": changed, **kept}
 
 
 def _stopped(state: State, plan: Plan, finished: CallFinished, so_far: Acted, *, first: bool) -> Run[Acted]:

@@ -45,7 +45,7 @@ class RunStarted:
     history: tuple[Mapping[str, Json], ...]
     pace: float
     budget: float
-    mode: Literal["run", "plan", "diagnose", "undo"]
+    mode: Literal["run", "plan", "diagnose", "symptoms", "undo"]
     engine: str
     at: float = 0.0
     wall: float = 0.0
@@ -54,6 +54,7 @@ class RunStarted:
     undo: tuple[Mapping[str, Json], ...] = ()  # rendered acts of `follows`, last first
     repeat: str = ""  # the words that would run it again: `queue-backlog -i queue=email --env staging`
     where: str = ""  # the part of them that says where: ` --env staging`
+    places: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)  # of a target: host, port, url
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ def interpret(
         return (yield from _end(state, "interrupted", "interrupted before anything was changed"))
     if all(symptom["present"] is False for symptom in symptoms):
         return (yield from _end(state, "healthy", "no symptom is present"))
+    if start.mode == "symptoms":
+        return (yield from _end(state, "inconclusive", "only the symptoms were asked for"))
     causes = rank(playbook.causes, state.scope())
     yield CausesRanked(tuple(cause.as_json() for cause in causes), tuple(state.unchecked))
     resolved = yield from _settle(state, causes)
@@ -69,10 +71,22 @@ def _diagnose(state: State) -> Run[tuple[Mapping[str, Json], ...]]:
     def healthy() -> bool:
         return all(_present(state, symptom) is False for symptom in state.playbook.symptoms)
 
-    yield from ask(state, state.playbook.probes(), enough=healthy, bounded=True)
+    yield from ask(state, _asked(state), enough=healthy, bounded=True)
     judged = judge(state)
     yield SymptomsJudged(judged)
     return judged
+
+
+def _asked(state: State) -> tuple[Probe, ...]:
+    """Every probe; for the symptoms alone these and what they need."""
+    if state.start.mode != "symptoms":
+        return state.playbook.probes()
+    wanted = {probe.id for probe in state.playbook.symptoms}
+    ahead = set(wanted)
+    while ahead:
+        ahead = {need for step in ahead for need in state.needs.get(step, frozenset())} - wanted
+        wanted |= ahead
+    return tuple(probe for probe in state.playbook.probes() if probe.id in wanted)
 
 
 def _present(state: State, symptom: Probe) -> bool | None:

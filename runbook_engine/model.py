@@ -73,6 +73,7 @@ class Input(Authored):
     maximum: float | None = None
     enum: tuple[Json, ...] | None = None
     sensitive: bool = Field(default=False, description="Masked wherever it would be shown or stored")
+    label: str = Field(default="", description="The label of an alert that gives its value")
     help: str = ""
 
 
@@ -161,7 +162,7 @@ class Probe(Act):
     @model_validator(mode="after")
     def _one_source(self) -> Probe:
         if (self.executor is None) == (self.ask is None):
-            raise ValueError("a step needs one executor (sql, redis, asynq, shell, http, service) or `ask`")
+            raise ValueError("a step needs one executor (sql, redis, asynq, shell, http, service, logs, host) or `ask`")
         return self
 
 

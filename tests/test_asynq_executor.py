@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from servers import RedisServer
 
-from runbook_engine.asynq.error_classes import classes_of, fingerprint
 from runbook_engine.asynq.wire import (
     ServerInfo,
     TaskMessage,
@@ -29,6 +28,7 @@ from runbook_engine.asynq.wire import (
     encode_task_message,
     encode_worker_info,
 )
+from runbook_engine.error_classes import classes_of, fingerprint
 from runbook_engine.errors import Refused, TargetError
 from runbook_engine.executor import Call, Effect, Target
 from runbook_engine.executors import asynq as executor

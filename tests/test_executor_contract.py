@@ -38,6 +38,13 @@ else:
     open(sys.argv[0] + ".begun", "w").close()
     time.sleep(60)
 """
+LOG = """
+import os, sys, time
+if os.path.exists(sys.argv[0] + ".frozen"):
+    open(sys.argv[0] + ".begun", "w").close()
+    time.sleep(60)
+print(("word " * 2 + chr(10)) * (1 if int(sys.argv[1]) < 100 else 250_000))
+"""
 STUCK = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(60)"
 
 
@@ -219,6 +226,42 @@ def service_world(folder: Path) -> World:
     )
 
 
+def logs_world(folder: Path) -> World:
+    program = folder / "log.py"
+    program.write_text(LOG)
+    return World(
+        "logs",
+        "service",
+        {"service": "worker", "command": {"logs": [sys.executable, str(program), "{since}"]}},
+        quick={"since": 60},
+        stuck={"since": 60},
+        big={"since": 3600},
+        write={"truncate": True},
+        stuck_write={"since": 60},
+        changed=lambda: False,
+        dead=("service", {"service": "worker"}, "unsupported"),
+        freeze=(folder / "log.py.frozen").touch,
+        begun=(folder / "log.py.begun").exists,
+    )
+
+
+def host_world() -> World:
+    measured = {"pids": [os.getpid()], "seconds": 50}
+    return World(
+        "host",
+        "host",
+        {},
+        quick={"ports": [1], "pids": [os.getpid()], "resources": True},
+        stuck=measured,
+        big={"pids": [*range(1, 20_000)]},
+        write={"kill": os.getpid()},
+        stuck_write=measured,
+        changed=lambda: False,
+        dead=("host", {"host": "127.0.0.1"}, "unsupported"),
+        after_lost_write="no",
+    )
+
+
 @pytest.fixture(params=names())
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     match request.param:
@@ -233,6 +276,10 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
             yield shell_world(tmp_path)
         case "service":
             yield service_world(tmp_path)
+        case "logs":
+            yield logs_world(tmp_path)
+        case "host":
+            yield host_world()
         case name:
             pytest.fail(f"executor {name} has no world here: the contract must hold for it too")
 

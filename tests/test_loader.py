@@ -298,7 +298,7 @@ def test_a_whole_number_of_eighteen_digits_is_kept_exactly() -> None:
 
 
 def test_executors_are_listed_without_being_imported_and_found_by_name() -> None:
-    assert {"sql", "redis", "asynq", "shell", "http", "service"} == set(executors.names())
+    assert {"sql", "redis", "asynq", "shell", "http", "service", "logs", "host"} == set(executors.names())
     assert "postgres" in executors.find("sql").KINDS
     with pytest.raises(KeyError):
         executors.find("telepathy")

@@ -297,7 +297,7 @@ def test_info_is_a_table_of_numbers(reading: executor.Session, redis: Any) -> No
 
 def test_a_canary_is_written_in_a_read_session_and_goes_by_itself(reading: executor.Session, redis: Any) -> None:
     answer = reading.call(call(["SET", "rb:canary:1", 1, "PX", 60000, "NX"]))
-    assert answer == {"result": "OK", "truncated": False, "affected": 1}
+    assert answer.pop("ms") > 0 and answer == {"result": "OK", "truncated": False, "affected": 1}
     assert redis.pttl("rb:canary:1") > 0
 
 
@@ -308,11 +308,12 @@ def test_a_long_reply_is_cut_says_so_and_the_connection_stays_in_step(reading: e
     assert answer["truncated"] is True and len(answer["result"]) == 10_000
     answer = reading.call(call(["GET", "big"]))
     assert answer["truncated"] is True and len(answer["result"]) == 1 << 20
-    assert reading.call(call(["LLEN", "list"])) == {"result": 10_050, "truncated": False}
+    assert reading.call(call(["LLEN", "list"]))["result"] == 10_050
 
 
 def test_several_writes_are_one_transaction(writing: executor.Session, redis: Any) -> None:
     answer = writing.call(call([["SET", "a", 1], ["SET", "b", 2], ["DEL", "absent"]]))
+    assert answer.pop("ms") > 0
     assert answer == {"result": ["OK", "OK", 0], "truncated": False, "affected": 2}
     with pytest.raises(TargetError) as failure:
         writing.call(call([["SET", "a", 9], ["SET", "b"]]))

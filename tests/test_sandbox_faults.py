@@ -63,13 +63,14 @@ def wait_draining(state: State) -> None:
 
 def test_the_catalogue_names_causes_and_actions_and_every_id_once() -> None:
     found = control.faults()
-    assert len({fault.id for fault in found}) == len(found) == 17
-    assert all(fault.expect and fault.title and fault.imitates for fault in found)
+    assert len({fault.id for fault in found}) == len(found) >= 88
+    assert all(fault.title and fault.imitates for fault in found)
+    assert [fault.id for fault in found if not fault.expect] == ["F123"]  # it only looks like one
     assert all(not set(fault.helps) & set(fault.harmful) for fault in found)
 
 
 def test_an_unknown_fault_is_refused_with_the_known_ones(sandbox: State) -> None:
-    with pytest.raises(UsageError, match="Known: F30, F31"):
+    with pytest.raises(UsageError, match="Known: F01, F02"):
         control.break_(sandbox, "F99")
 
 

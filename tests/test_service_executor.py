@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
+from platforms import COMPOSE, KUBECTL, KUBERNETES, PREFIX, SYSTEMCTL, SYSTEMD, Platform, ask
 from pydantic import ValidationError
 
 from runbook_engine.errors import Refused, TargetError
@@ -17,58 +17,11 @@ from runbook_engine.executor import Call, Effect, Target
 from runbook_engine.executors import service
 from runbook_engine.services import status as service_status
 
-STAND_IN = """#!{python}
-import json, pathlib, sys
-folder = pathlib.Path({folder!r})
-words = [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]
-with (folder / "words.jsonl").open("a") as log:
-    log.write(json.dumps(words) + "\\n")
-for wanted, code, out, err in json.loads((folder / "answers.json").read_text()):
-    if all(word in words for word in wanted):
-        sys.stdout.write(out); sys.stderr.write(err); sys.exit(code)
-"""
-COMPOSE = {"service": "worker", "compose": {"project": "linkflow", "files": ["a.yaml", "b.yaml"], "directory": "/srv"}}
-KUBERNETES = {"kubernetes": {"namespace": "linkflow", "deployment": "linkflow-worker", "context": "prod"}}
-SYSTEMD = {"systemd": {"unit": "linkflow-worker.service"}}
-PREFIX = ["docker", "compose", "-p", "linkflow", "-f", "a.yaml", "-f", "b.yaml", "--project-directory", "/srv"]
-KUBECTL = ["kubectl", "--context", "prod", "-n", "linkflow"]
-SYSTEMCTL = ["systemctl", "--no-pager", "--no-ask-password"]
-
-
-class Platform:
-    """Programs called docker, kubectl, systemctl and journalctl that answer by rules and remember their words."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("docker", "kubectl", "systemctl", "journalctl", "own"):
-            program = folder / name
-            program.write_text(STAND_IN.format(python=sys.executable, folder=str(folder)))
-            program.chmod(0o755)
-        self.answer()
-
-    def answer(self, *rules: tuple[list[str], int, str, str]) -> None:
-        (self.folder / "answers.json").write_text(json.dumps(rules))
-
-    @property
-    def words(self) -> list[list[str]]:
-        log = self.folder / "words.jsonl"
-        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-
 
 @pytest.fixture
 def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     return Platform(tmp_path)
-
-
-def ask(
-    settings: dict[str, Any], request: object, mode: Literal["read", "write"] = "read", affected: int | None = None
-) -> Any:
-    session = service.connect(Target("worker", "service", settings), mode)
-    try:
-        return session.call(Call(id="run/s/1/1", request=request, deadline=20, affected=affected))
-    finally:
-        session.close()
 
 
 LISTED = [
@@ -117,10 +70,10 @@ def test_compose_status_of_both_forms_of_ps(form: str, platform: Platform) -> No
         ["docker", "inspect", "--type", "container", "aaa111", "bbb222"],
         ["docker", "stats", "--no-stream", "--no-trunc", "--format", "{{json .}}", "aaa111"],
     ]
-    assert {key: value for key, value in status.items() if key != "processes"} == {
-        "running": 1, "desired": None, "ready": 1, "restarts": 5, "exit_code": 137, "oom_killed": True,
+    assert {key: value for key, value in status.items() if key != "processes" and value is not None} == {
+        "running": 1, "ready": 1, "restarts": 5, "exit_code": 137, "oom_killed": True,
         "started_at": "2026-11-23T03:00:00.123456Z", "cpu": 12.5, "rss": 104857600, "memory_limit": 1073741824,
-        "waiting": None,
+        "reason": "OOMKilled", "image": "w:1", "images": ["w:1"],
     }  # fmt: skip
     assert [each["state"] for each in status["processes"]] == ["running", "exited"]
 
@@ -239,6 +192,8 @@ def test_kubernetes_status_tells_why_the_last_one_ended(platform: Platform) -> N
     assert platform.words == [
         [*KUBECTL, "get", "deployment/linkflow-worker", "-o", "json"],
         [*KUBECTL, "get", "pods", "-l", "app=worker,tier in (a,b)", "-o", "json"],
+        [*KUBECTL, "get", "endpointslices", "-o", "json"],
+        [*KUBECTL, "get", "hpa", "-o", "json"],
     ]
     names = ("running", "desired", "ready", "restarts", "exit_code", "oom_killed", "waiting", "started_at", "rss")
     assert [status[name] for name in names] == [

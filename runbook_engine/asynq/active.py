@@ -169,6 +169,8 @@ def _row(worker: WorkerInfo, now: float) -> dict[str, Json]:
         "type": worker.task_type,
         "workflow_id": workflow_of(worker.task_payload),
         "seconds": round(max(0.0, now - worker.start), 3),
+        "overdue": 0 < worker.deadline < now,
+        "payload_bytes": len(worker.task_payload),
         "worker": f"{worker.host}:{worker.pid}",
     }
 

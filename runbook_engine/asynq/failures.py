@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from ..error_classes import classes_of, fingerprint
 from ..errors import Refused
 from ..executor import Json
-from .error_classes import classes_of, fingerprint
+from .makeup import counted, makeup, named_in
 from .reading import (
     Asking,
     checked_queue,
@@ -22,7 +23,6 @@ from .reading import (
     task_message,
     texts,
     time_of,
-    workflow_of,
 )
 from .wire import TaskMessage
 
@@ -62,7 +62,7 @@ class Filter:
             and (self.since is None or at >= self.since)
             and (self.fingerprint is None or self.fingerprint == fingerprint(task.error_msg))
             and (self.error_class is None or self.error_class in classes_of(task.error_msg))
-            and (self.workflow_id is None or self.workflow_id == workflow_of(task.payload))
+            and (self.workflow_id is None or self.workflow_id == named_in(task.payload)["workflow_id"])
         )
 
 
@@ -88,6 +88,7 @@ def failures(asking: Asking, queue: str, since: float | None) -> dict[str, Json]
         ]
     )
     now = time_of(replies[0])
+    fresh = asking.ask([["ZCOUNT", queue_key(queue, "archived"), "-inf" if since is None else now - since, "+inf"]])
     taken = [*_read_failures(asking, queue, "archived", scored(replies[1]))]
     taken += _read_failures(asking, queue, "retry", scored(replies[2]))
     kept = [failure for failure in taken if since is None or failure.at >= now - since]
@@ -96,6 +97,7 @@ def failures(asking: Asking, queue: str, since: float | None) -> dict[str, Json]
         "name": queue,
         "archived": number(replies[3]),
         "retry": number(replies[4]),
+        "archived_since": number(fresh[0]),
         "sampled": len(kept),
         "fingerprints": _fingerprints(kept),
         **_shares(kept),
@@ -103,8 +105,10 @@ def failures(asking: Asking, queue: str, since: float | None) -> dict[str, Json]
         "payload_max": max(sizes, default=None),
         "retried_max": max((failure.task.retried for failure in kept), default=None),
         "newest_failure": max((failure.at for failure in kept), default=None),
-        "top_workflow": _top_workflow(kept),
+        "top_workflow": _top(kept, "workflow_id"),
+        "top_workspace": _top(kept, "workspace_id"),
         "at": now,
+        "clock": now,
     }
 
 
@@ -114,20 +118,22 @@ def tasks(asking: Asking, queue: str, state: str, wanted: Filter, limit: int) ->
     found = list(matching(asking, queue, state, wanted, limit + 1))
     kept = found[:limit]
     times = [at for _, _, at in kept if at]
-    workflows = {workflow for workflow in (workflow_of(task.payload) for _, task, _ in kept) if workflow}
-    total_reply = asking.ask([["ZCARD" if state in SORTED_STATES else "LLEN", queue_key(queue, state)]])[0]
+    named = {named_in(task.payload)["workflow_id"] for _, task, _ in kept}
+    size, now = asking.ask([["ZCARD" if state in SORTED_STATES else "LLEN", queue_key(queue, state)], ["TIME"]])
     return {
         "name": queue,
         "state": state,
         "ids": [job for job, _, _ in kept],
         "count": len(kept),
-        "total": number(total_reply),
+        "total": number(size),
         "truncated": len(found) > limit,
         "oldest": min(times, default=None),
         "newest": max(times, default=None),
         "payload_bytes": sum(len(task.payload) for _, task, _ in kept),
-        "workflows": len(workflows),
+        "workflows": len(named - {None}),
         "types": sorted({task.type for _, task, _ in kept})[:_SHOWN],
+        **makeup([task for _, task, _ in kept]),
+        "clock": time_of(now),
     }
 
 
@@ -139,10 +145,11 @@ def matching(
     ids, found = list(members), 0
     for start in range(0, len(ids), _PAGE):
         page = ids[start : start + _PAGE]
-        replies = asking.ask([["HGET", queue_key(queue, f"t:{job}"), "msg"] for job in page])
-        for job, raw in zip(page, replies, strict=True):
+        replies = asking.ask([["HMGET", queue_key(queue, f"t:{job}"), "msg", "pending_since"] for job in page])
+        for job, reply in zip(page, replies, strict=True):
+            raw, since = reply or (None, None)
             task = task_message(raw)
-            at = _moment(task, members[job]) if task else 0.0
+            at = _moment(task, members[job], state, number(since)) if task else 0.0
             if task is None or not wanted.fits(task, at):
                 continue
             yield job, task, at
@@ -162,7 +169,10 @@ def members_of(asking: Asking, queue: str, state: str) -> Mapping[str, float]:
     raise Refused(f"asynq: {state!r} is not a state of jobs; expected one of {known}")
 
 
-def _moment(task: TaskMessage, score: float) -> float:
+def _moment(task: TaskMessage, score: float, state: str, pending_since: int | None) -> float:
+    """When a job came into its state, as far as it says: of one that waits that is not when it failed before."""
+    if state not in SORTED_STATES:
+        return (pending_since or 0) / 1e9
     return float(task.last_failed_at or task.completed_at or score)
 
 
@@ -191,6 +201,8 @@ def _fingerprints(kept: Sequence[_Failure]) -> list[Json]:
             "share": share(len(group), len(kept)),
             "first": min(failure.at for failure in group),
             "last": max(failure.at for failure in group),
+            "workflows": len({named_in(failure.task.payload)["workflow_id"] for failure in group}),
+            "top_workflow": _top(group, "workflow_id"),
         }
         for (task_type, print_), group in groups.items()
     ]
@@ -202,12 +214,7 @@ def _shares(kept: Sequence[_Failure]) -> dict[str, Json]:
     return {f"{name}_share": share(sum(name in found for found in classes), len(kept)) for name in _CLASSES}
 
 
-def _top_workflow(kept: Sequence[_Failure]) -> Json:
-    counts: dict[str, int] = {}
-    for failure in kept:
-        if workflow := workflow_of(failure.task.payload):
-            counts[workflow] = counts.get(workflow, 0) + 1
-    if not counts:
-        return {"workflow_id": None, "count": 0, "share": None}
-    workflow, count = max(counts.items(), key=lambda item: item[1])
-    return {"workflow_id": workflow, "count": count, "share": share(count, len(kept))}
+def _top(kept: Sequence[_Failure], name: str) -> Json:
+    """The workflow or workspace that most of them belong to, and which share of all of them."""
+    rows = counted((named_in(failure.task.payload)[name] for failure in kept), name)
+    return rows[0] if rows else {name: None, "count": 0, "share": None}

@@ -15,7 +15,7 @@ from . import scripts
 from .failures import MOST_TASKS, Filter, matching
 from .reading import Asking, checked_queue, number, queue_key, time_of
 
-_Arguments = Sequence[str | int | float]
+_Arguments = Sequence[str | bytes | int | float]
 
 MOST_JOBS = 1_000_000_000
 _BATCH = 200
@@ -37,13 +37,13 @@ def pause(asking: Asking, queue: str) -> dict[str, Json]:
 def resume(asking: Asking, queue: str, since: Json) -> dict[str, Json]:
     """Let workers take jobs again. With `since`, only when the queue is still paused since then."""
     expected = "" if since is None else str(since)
-    return {"affected": _run(asking, scripts.RESUME, [_key(queue, "paused")], [expected])}
+    return {"affected": run_script(asking, scripts.RESUME, [_key(queue, "paused")], [expected])}
 
 
 def quarantine(asking: Asking, queue: str, name: str, most: int | None) -> dict[str, Json]:
     """Put all pending jobs aside under a name. Works while Redis is out of memory."""
     keys = [_key(queue, "pending"), _key(queue, _quarantine(name))]
-    moved, there = _run(asking, scripts.QUARANTINE, keys, [MOST_JOBS if most is None else most])
+    moved, there = run_script(asking, scripts.QUARANTINE, keys, [MOST_JOBS if most is None else most])
     if moved < 0:
         raise Refused(f"asynq: {there} jobs are pending; limit.affected is {most}. Nothing was moved")
     return {"affected": moved, "quarantined": there}
@@ -58,7 +58,7 @@ def restore(asking: Asking, queue: str, name: str, most: int | None) -> dict[str
     moved, dropped, left = 0, 0, there
     while left:
         arguments: _Arguments = [_RESTORE_BATCH, queue_key(queue, "t:")]
-        batch = _run(asking, scripts.RESTORE, keys, arguments, before=moved + dropped)
+        batch = run_script(asking, scripts.RESTORE, keys, arguments, before=moved + dropped)
         moved, dropped, left = moved + batch[0], dropped + batch[1], batch[2]
     return {"affected": moved, "dropped": dropped}
 
@@ -74,7 +74,7 @@ def retry_archived(
     affected = 0
     for batch in _batches(chosen):
         arguments: _Arguments = [queue_key(queue, "t:"), nanos, *batch]
-        affected += _run(asking, scripts.RETRY_ARCHIVED, keys, arguments, before=affected)
+        affected += run_script(asking, scripts.RETRY_ARCHIVED, keys, arguments, before=affected)
     return {"affected": affected, "asked": len(chosen), "ids": chosen}
 
 
@@ -83,7 +83,7 @@ def delete_archived(asking: Asking, queue: str, ids: Sequence[str], most: int | 
     keys, affected = [_key(queue, "archived")], 0
     for batch in _batches(_bounded(list(dict.fromkeys(ids)), most)):
         arguments = [queue_key(queue, "t:"), *batch]
-        affected += _run(asking, scripts.DELETE_ARCHIVED, keys, arguments, before=affected)
+        affected += run_script(asking, scripts.DELETE_ARCHIVED, keys, arguments, before=affected)
     return {"affected": affected, "asked": len(ids)}
 
 
@@ -98,7 +98,7 @@ def purge_completed(asking: Asking, queue: str, before: float | None, most: int 
     affected, left = 0, count
     while affected < count and left:
         arguments: _Arguments = [queue_key(queue, "t:"), cutoff, min(_PURGE_BATCH, count - affected)]
-        removed, left = _run(asking, scripts.PURGE_COMPLETED, [key], arguments, before=affected)
+        removed, left = run_script(asking, scripts.PURGE_COMPLETED, [key], arguments, before=affected)
         affected += removed
         left = left if removed else 0
     return {"affected": affected}
@@ -113,10 +113,10 @@ def repair(
     past = int(time_of(asking.ask([["TIME"]])[0]) - _EXPIRED_LEASE * max(1.0, asking.pace))
     lists = [_key(queue, "active"), _key(queue, "lease")]
     for batch in _batches(orphans):
-        leased += _run(asking, scripts.LEASE_ORPHANS, lists, [prefix, past, *batch], before=leased)
+        leased += run_script(asking, scripts.LEASE_ORPHANS, lists, [prefix, past, *batch], before=leased)
     keys = [_key(queue, "active"), _key(queue, "pending"), _key(queue, "lease")]
     for batch in _batches(ghosts):
-        dropped += _run(asking, scripts.DROP_GHOSTS, keys, [prefix, *batch], before=leased + dropped)
+        dropped += run_script(asking, scripts.DROP_GHOSTS, keys, [prefix, *batch], before=leased + dropped)
     return {"affected": leased + dropped, "leased": leased, "dropped": dropped}
 
 
@@ -156,7 +156,7 @@ def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + _BATCH]
 
 
-def _run(asking: Asking, script: str, keys: Sequence[str], arguments: _Arguments, before: int = 0) -> Reply:
+def run_script(asking: Asking, script: str, keys: Sequence[str], arguments: _Arguments, before: int = 0) -> Reply:
     """One script. When an earlier batch changed something, a failure can no longer say that nothing happened."""
     try:
         return asking.session.run_script(script, keys, arguments, asking.ends_at).replies[0]

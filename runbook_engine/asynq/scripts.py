@@ -119,3 +119,28 @@ for i = 2, #ARGV do
 end
 return dropped
 """
+
+# KEYS archived, completed, retry, scheduled, lease, pending, active. ARGV prefix of the task hashes, ids... → removed.
+# A hash goes only when nothing holds its job: by its state it is in one of the sets, and is in none of them; or it has
+# no message, and is in no list either. A pending or active one stays: its message may be the only copy of a job.
+PURGE_UNREFERENCED = """
+local by_state = {archived = true, completed = true, retry = true, scheduled = true}
+local removed = 0
+for i = 2, #ARGV do
+  local id, hash = ARGV[i], ARGV[1] .. ARGV[i]
+  local held = false
+  for set = 1, 5 do held = held or redis.call('ZSCORE', KEYS[set], id) end
+  local empty = redis.call('HEXISTS', hash, 'msg') == 0
+  local gone = by_state[redis.call('HGET', hash, 'state') or '']
+  if not held and not gone and empty then
+    gone = not redis.call('LPOS', KEYS[6], id) and not redis.call('LPOS', KEYS[7], id)
+  end
+  if not held and gone and redis.call('EXISTS', hash) == 1 then
+    local lock = redis.call('HGET', hash, 'unique_key')
+    if lock and lock ~= '' and redis.call('GET', lock) == id then redis.call('UNLINK', lock) end
+    redis.call('UNLINK', hash)
+    removed = removed + 1
+  end
+end
+return removed
+"""

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("runbook_engine.cli.run", "Diagnose a problem, and fix it behind a gate."),
+    "triage": ("runbook_engine.cli.triage", "Ask the symptoms of every playbook at once: which one applies?"),
+    "match": ("runbook_engine.cli.triage", "Say which playbook an alert is for."),
     "list": ("runbook_engine.cli.browse", "List the playbooks that can be found."),
     "show": ("runbook_engine.cli.browse", "Show a playbook as a person reads a guide."),
     "validate": ("runbook_engine.cli.browse", "Check playbooks: every complaint, with line and column."),
+    "test": ("runbook_engine.cli.testing", "Rehearse playbooks from recorded or scripted cases, without any target."),
+    "explain": ("runbook_engine.cli.browse", "Explain the code of a complaint."),
     "schema": ("runbook_engine.cli.browse", "Print the JSON Schema of playbooks."),
     "runs": ("runbook_engine.cli.journal", "List earlier runs."),
     "report": ("runbook_engine.cli.journal", "Report a run: Markdown for the incident channel, or JSON."),
+    "collect": ("runbook_engine.cli.collecting", "Collect the evidence of this moment in one redacted bundle."),
+    "analyze": ("runbook_engine.cli.collecting", "Say what a bundle means, without asking any target."),
     "resume": ("runbook_engine.cli.run", "Go on with a run that was interrupted."),
     "undo": ("runbook_engine.cli.run", "Undo what a run changed."),
     "doctor": ("runbook_engine.cli.doctor", "Check the targets of an environment: who answers, with which rights."),

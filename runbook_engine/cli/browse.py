@@ -82,34 +82,53 @@ def _page(loaded: LoadedPlaybook) -> Iterator[str]:
         yield f"  {action.id} ({action.effect}, {undo}): {action.title}"
 
 
+SHAPES = click.Choice(["text", "concise", "json", "sarif", "junit", "github"])
+
+
 @click.command("validate")
 @click.argument("paths", nargs=-1)
-@click.option("--format", "shape", type=click.Choice(["text", "concise", "json"]), default="text")
-def validate_command(paths: tuple[str, ...], shape: str) -> int:
+@click.option("--format", "shape", type=SHAPES, help="Default: github under GITHUB_ACTIONS, else text.")
+def validate_command(paths: tuple[str, ...], shape: str | None) -> int:
     """Check playbooks, libraries and runbook.yaml: files, folders, or `-` for standard input."""
-    from ..safe_text import safe_text
+    from ..complaint_formats import FORMATS
+    from ..linter import summaries
 
-    checked, complaints = 0, []
+    checked: dict[str, list[Complaint]] = {}
     for path, text in _texts(paths or ("playbooks",)):
-        checked += 1
-        complaints += _complaints(path, text)
+        checked[path] = _complaints(path, text)
+    complaints = [complaint for found in checked.values() for complaint in found]
     errors = [complaint for complaint in complaints if complaint.severity == "error"]
-    if shape == "json":
-        click.echo(json.dumps([_as_json(complaint) for complaint in complaints], indent=2))
-    else:
-        for complaint in complaints:
-            click.echo(safe_text(f"{complaint}" if complaint.severity == "error" else f"{complaint} (warning)"))
-            if shape == "text" and complaint.snippet:
-                click.echo(safe_text(complaint.snippet, newlines=True))
-        warnings = len(complaints) - len(errors)
-        click.echo(f"{len(errors)} errors, {warnings} warnings in {checked} files", err=True)
+    chosen = shape or ("github" if os.environ.get("GITHUB_ACTIONS") == "true" else "text")
+    if printed := FORMATS[chosen](checked, summaries()):
+        click.echo(printed)
+    if chosen in ("text", "concise", "github"):
+        click.echo(f"{len(errors)} errors, {len(complaints) - len(errors)} warnings in {len(checked)} files", err=True)
     return INVALID if errors else 0
 
 
-def _as_json(complaint: Complaint) -> dict[str, Json]:
-    from dataclasses import asdict
+@click.command("explain")
+@click.argument("code", required=False)
+def explain_command(code: str | None) -> None:
+    """Say what CODE (RBnnn, from a complaint) means; without it, list every code."""
+    from difflib import get_close_matches
 
-    return asdict(complaint)
+    from ..errors import UsageError
+    from ..linter import rules, summaries
+
+    known = summaries()
+    if code is None:
+        for each, summary in known.items():
+            click.echo(f"{each}  {summary}")
+        return
+    wanted = code.upper()
+    if wanted not in known:
+        close = get_close_matches(wanted, known, 1, 0.5)
+        hint = f"did you mean {close[0]}?" if close else "`runbook explain` lists them"
+        raise UsageError(f"there is no code {code!r}: {hint}")
+    rule = next((each for each in rules() if wanted == each.CODE), None)
+    click.echo(f"{wanted}  {'a warning' if rule else 'an error: the playbook is refused'}\n\n{known[wanted]}")
+    if rule is not None and rule.__doc__:
+        click.echo(f"\n{rule.__doc__.strip()}")
 
 
 def _texts(paths: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
@@ -133,6 +152,7 @@ def _texts(paths: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
 
 def _complaints(path: str, content: bytes) -> list[Complaint]:
     """Everything that is wrong with one file, whatever its kind."""
+    from ..cases import Cases
     from ..catalog import folders, libraries_for
     from ..errors import PlaybookError
     from ..linter import run as lint
@@ -147,7 +167,7 @@ def _complaints(path: str, content: bytes) -> list[Complaint]:
             case "environments":
                 validate_document(content, path, Configuration, {})
             case "cases":
-                pass
+                validate_document(content, path, Cases, {})
             case _:
                 libraries = libraries_for(text, folders(os.environ, Path.cwd()), Path(path))
                 loaded = load_playbook(content, path, libraries=libraries)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
+from pathlib import Path
 
 import click
 
@@ -35,7 +36,14 @@ def runs_command(limit: int, output: str) -> None:
 @click.argument("run")
 @click.option("--format", "shape", type=click.Choice(["md", "json"]), default="md", help="Markdown or JSON.")
 def report_command(run: str, shape: str) -> None:
-    """Report RUN: Markdown to paste into the incident channel, or the JSON document."""
+    """Report RUN: Markdown to paste into the incident channel, or the JSON document. RUN may be a bundle."""
+    from ..bundle.reading import is_bundle
+
+    if is_bundle(run):
+        from .collecting import report_bundle
+
+        report_bundle(Path(run), shape)
+        return
     from ..report import fold, to_json, to_markdown
 
     with closing(open_journal(readonly=True)) as journal:

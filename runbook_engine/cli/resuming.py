@@ -203,7 +203,7 @@ def stored_undos(events: Sequence[Event]) -> tuple[dict[str, Json], ...]:
     writes = [event for event in events if isinstance(event, CallRequested) and event.mode == "write"]
     undone = {act_of(event) for event in writes if ":undo" in event.id and event.id in happened}
     found = [
-        {"action": event.step, "title": event.title, "changed": dict(event.expect or {}), **event.undo}
+        {"action": event.step, "title": event.title, **event.undo}
         for event in writes
         if event.undo and event.id in happened and act_of(event) not in undone
     ]

@@ -74,6 +74,7 @@ def seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
 @click.option("--approve", multiple=True, metavar="STEP", help="Confirm this step in advance, up to disruptive.")
 @click.option("--answer", multiple=True, metavar="ID=VALUE", help="Answer a question of the playbook.")
 @click.option("--budget", default="60s", callback=seconds, help="Time for symptoms and diagnosis.  [default: 60s]")
+@click.option("--record", metavar="DIR", type=click.Path(path_type=Path), help="Keep the run as a cassette for a test.")
 @click.option("--output", type=OUTPUTS, default="text", help="text, one JSON document, or the events as JSON lines.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every fact and every look of a verification.")
 def run_command(
@@ -86,13 +87,15 @@ def run_command(
     approve: tuple[str, ...],
     answer: tuple[str, ...],
     budget: float,
+    record: Path | None,
     output: str,
     verbose: bool,
 ) -> int:
-    """Diagnose NAME (a playbook's name or path), and fix it behind a gate."""
+    """Diagnose NAME, and fix it behind a gate. NAME: a playbook, by name or path; or an alert, by name or payload."""
     from ..errors import UsageError
     from ..runner import begin, command_line, execute
 
+    name, labelled = by_alert(name)
     loaded = load_named(name)
     check_approvals(loaded, approve)
     check_answers(loaded, pairs(answer, "--answer"))
@@ -102,7 +105,7 @@ def run_command(
     with closing(open_journal()) as journal:
         out = Output(output, verbose)
         setting = out.setting(found, journal)
-        given = pairs(inputs, "-i")
+        given = labelled | pairs(inputs, "-i")
         mode: Literal["run", "plan", "diagnose"] = "plan" if plan else "diagnose" if diagnose else "run"
         where = f" --env {shlex.quote(environment)}" if environment else ""
         words = shlex.join([name, *(word for each in repeated(loaded, given) for word in ("-i", each))])
@@ -111,7 +114,43 @@ def run_command(
         person = command_line(setting, approved=approve, yes=yes, planned=plan, answers=answers)
         with person.stack:
             finished = execute(start, loaded, setting, person)
+        if record is not None:
+            keep_cassette(record, loaded, journal, start.run)
         return out.end(finished.exit_code, journal, start.run)
+
+
+def keep_cassette(folder: Path, loaded: LoadedPlaybook, journal: Journal, run: str) -> None:
+    """Write the run's cassette, and the words of a test that plays it."""
+    from ..cassette import write_cassette
+    from ..errors import UsageError
+    from ..replay import effective
+
+    name = f"{loaded.playbook.name}-{run.lower()}.jsonl"
+    text = write_cassette(effective((each.kind, each.data) for each in journal.records(run)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{folder / name} cannot be written: {error.strerror or error}") from error
+    click.echo(f"recorded in {folder / name}; masked as the journal is, read it before you share it", err=True)
+
+
+def by_alert(name: str) -> tuple[str, dict[str, str]]:
+    """The playbook's name, also where an alert was named; with it the inputs that the alert's labels give."""
+    from ..catalog import entries, folders
+
+    here = entries(folders(os.environ, Path.cwd()))
+    if name.endswith((".yaml", ".yml")) or any(entry.kind == "runbook" and entry.name == name for entry in here):
+        return name, {}
+    from .triage import chosen_by_alert
+
+    chosen = chosen_by_alert(name)
+    if chosen is None:
+        return name, {}
+    playbook, inputs, why = chosen
+    click.echo(f"alert: {playbook}, by {why}", err=True)
+    return playbook, inputs
 
 
 def repeated(loaded: LoadedPlaybook, given: dict[str, str]) -> list[str]:

@@ -119,16 +119,32 @@ def heal_command(fault: str | None, folder: Path | None) -> None:
 @folder_option
 @click.option("--only", multiple=True, metavar="FAULT", help="Only these faults.")
 @click.option("--repeat", default=3, show_default=True, help="Runs of each fault, with other jitter.")
-@click.option("--healthy", default=10, show_default=True, help="Runs without a fault.")
+@click.option("--healthy", default=20, show_default=True, help="Runs without a fault, of each playbook in turn.")
+@click.option("--doubles", default=10, show_default=True, help="Pairs of faults at once; none with --only.")
+@click.option("--jobs", default=1, show_default=True, help="Sandboxes that are measured side by side.")
 @click.option("--pace", default=0.1, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of the first run; printed with every run.")
+@click.option("--plan", is_flag=True, help="Only look at what is offered first, and carry nothing out: quicker.")
+@click.option("--record", metavar="DIR", type=click.Path(path_type=Path), help="Keep each run as a cassette for tests.")
 @click.option("--output", type=OUTPUTS, default="text")
 def matrix_command(
-    folder: Path | None, only: tuple[str, ...], repeat: int, healthy: int, pace: float, seed: int, output: str
+    folder: Path | None,
+    only: tuple[str, ...],
+    repeat: int,
+    healthy: int,
+    doubles: int,
+    jobs: int,
+    pace: float,
+    seed: int,
+    plan: bool,
+    record: Path | None,
+    output: str,
 ) -> int:
     """Break it in every way, run the playbook, and compare: accuracy, false alarms, harm."""
-    from ..matrix import run_matrix, table
+    from ..matrix import Setup, run_matrix, table
+    from ..matrix.summary import good
 
-    result = run_matrix(folder, only=only, repeat=repeat, healthy=healthy, pace=pace, seed=seed, log=say)
+    setup = Setup(folder, pace, seed, say, plan, record, jobs)
+    result = run_matrix(setup, only=only, repeat=repeat, quiet=healthy, doubles=0 if only else doubles)
     click.echo(json.dumps(result, indent=2) if output == "json" else table(result))
-    return 0 if result["accuracy"] == 1.0 and not result["false_alarms"] and not result["harm_rate"] else 1
+    return 0 if good(result) else 1

@@ -10,18 +10,33 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    RootModel,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    Tag,
-    ValidationError,
-)
+from pydantic import ConfigDict, Discriminator, RootModel, Tag, ValidationError
 
+from runbook_engine.asynq.answers import ANSWERS as ANSWERS
+from runbook_engine.asynq.requests import (
+    Active,
+    ArchiveTask,
+    Deaths,
+    DeleteArchived,
+    DeletePending,
+    DropGhosts,
+    Export,
+    Failures,
+    ImportJobs,
+    Inspect,
+    Outcomes,
+    Pause,
+    PurgeCompleted,
+    PurgeUnreferenced,
+    Quarantine,
+    Repair,
+    Restore,
+    Resume,
+    RetryArchived,
+    TaskFilter,
+    Tasks,
+    Unreferenced,
+)
 from runbook_engine.errors import Refused
 from runbook_engine.executor import Call, Effect, Identity, Json, Target
 
@@ -31,188 +46,28 @@ if TYPE_CHECKING:
     from runbook_engine.redis_client.session import RedisSession
 
 KINDS = frozenset({"redis"})
-ANSWERS: Mapping[str, str] = {
-    "queues": "inspect: one entry for each queue, with the names below that belong to a queue",
-    "servers": "inspect: live worker processes: id host pid concurrency queues strict status started_at active",
-    "name": "the queue asked for",
-    "exists": "inspect: whether the queue has left any trace; if not, its counts are null",
-    "registered": "inspect: whether asynq:queues lists it",
-    "pending": "inspect: jobs waiting for a worker",
-    "active": "inspect, active: jobs taken by a worker",
-    "scheduled": "inspect: jobs for later",
-    "retry": "inspect, failures: jobs that failed and wait for their next attempt",
-    "archived": "inspect, failures: jobs that failed for good",
-    "completed": "inspect: records of finished jobs that are kept",
-    "lease": "inspect: leases of active jobs",
-    "lease_expired": "inspect: leases that have run out",
-    "scheduled_due": "inspect: scheduled jobs that should be pending by now",
-    "retry_due": "inspect: retries that should be pending by now",
-    "completed_expired": "inspect: records that should be gone by now",
-    "paused": "inspect: whether workers are told to leave the queue alone",
-    "paused_since": "inspect: unix time of the pause",
-    "oldest_pending": "inspect: seconds the oldest pending job has waited, 0 when none is, null when it does not say",
-    "consumers": "inspect: live servers that take jobs of the queue",
-    "capacity": "inspect: jobs these can run at once",
-    "busy": "inspect: jobs these run now",
-    "util": "inspect: busy / capacity, 0 without capacity",
-    "processed": "inspect: attempts ended since ever, well or badly; for rate()",
-    "failed": "inspect: attempts failed since ever",
-    "processed_today": "inspect: attempts ended since midnight UTC",
-    "failed_today": "inspect: attempts failed since midnight UTC",
-    "processed_before": "inspect: attempts ended on the whole day before, null when the queue is younger",
-    "enqueued": "inspect: jobs that ever entered, as far as they can be told; for rate()",
-    "sampled": "active, failures: how many jobs were looked at",
-    "longest_s": "active: seconds the longest job has run",
-    "past_deadline": "active: running jobs that are past their deadline",
-    "by_type": "active: type, count and share of what runs",
-    "running": "active: the longest running jobs: id type workflow_id seconds worker",
-    "running_count": "active: jobs that live workers say they run",
-    "running_top": "active: the most frequent type and workflow: id count share",
-    "orphans": "active: ids that no live worker holds and that asynq will not recover: no lease, or one long expired",
-    "unheld": "active: ids that no live worker holds and whose lease nobody renews",
-    "no_lease": "active: ids without a lease",
-    "ghosts": "active: ids whose message is gone",
-    "pending_missing_msg": "active: how many of the 50 oldest pending ids have no message",
-    "pending_missing_ids": "active: these ids",
-    "pending_top_workflow": "active: workflow_id, count and share of the workflow most pending jobs belong to",
-    "fingerprints": "failures: type fingerprint classes count archived share first last",
-    "rate_limit_share": "failures: share whose error says rate limit; null without failures, like all shares",
-    "timeout_share": "failures: share that timed out",
-    "lease_expired_share": "failures: share whose worker died",
-    "db_share": "failures: share whose error is of PostgreSQL",
-    "redis_share": "failures: share whose error is of Redis",
-    "downstream_share": "failures: share that could not reach another service",
-    "auth_share": "failures: share that was not let in",
-    "panic_share": "failures: share that panicked",
-    "config_share": "failures: share whose workflow is gone or not valid",
-    "oom_share": "failures: share that ran out of memory",
-    "payload_p50": "failures: median payload in bytes",
-    "payload_max": "failures: largest payload in bytes",
-    "retried_max": "failures: most attempts any of them has had",
-    "newest_failure": "failures: unix time of the newest",
-    "top_workflow": "failures: workflow_id, count and share of the workflow that fails most",
-    "state": "tasks: the state asked for",
-    "ids": "tasks: ids that fit, oldest first; retry_archived: ids given another attempt",
-    "count": "tasks: how many",
-    "total": "tasks: how many are in that state",
-    "oldest": "tasks: unix time of the oldest",
-    "newest": "tasks: unix time of the newest",
-    "payload_bytes": "tasks: size of all payloads",
-    "workflows": "tasks: how many workflows they belong to",
-    "types": "tasks: their types",
-    "affected": "operations: jobs or keys really touched",
-    "asked": "operations: jobs they were asked to touch",
-    "since": "pause: unix time since when the queue is paused",
-    "quarantined": "quarantine: jobs that are set aside under this name",
-    "dropped": "restore: ids that were no longer pending; repair: ids without message that were removed",
-    "leased": "repair: orphans that asynq will now recover",
-    "path": "export: the file",
-    "sha256": "export: its digest",
-    "lines": "export: jobs in it",
-    "truncated": "inspect, tasks: there are more than are listed",
-    "at": "unix time by the clock of Redis",
-}
-
-Number = StrictInt | StrictFloat | StrictStr  # a text is a template until it is rendered
-Ids = list[StrictStr] | StrictStr
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TaskFilter(_Strict):
-    """Which jobs are meant; `since` is unix seconds."""
-
-    type: StrictStr | None = None
-    fingerprint: StrictStr | None = None
-    error_class: StrictStr | None = None
-    workflow_id: StrictStr | None = None
-    since: Number | None = None
-
-
-class Inspect(_Strict):
-    inspect: StrictStr | None
-
-
-class Active(_Strict):
-    active: StrictStr
-
-
-class Failures(_Strict):
-    failures: StrictStr
-    since: Number | None = None
-
-
-class Tasks(_Strict):
-    tasks: StrictStr
-    state: StrictStr = "archived"
-    filter: TaskFilter = TaskFilter()
-    limit: Number = 1000
-
-
-class Export(_Strict):
-    export: StrictStr
-    state: StrictStr = "archived"
-    path: StrictStr
-    ids: Ids | None = None
-
-
-class Pause(_Strict):
-    pause: StrictStr
-
-
-class Resume(_Strict):
-    resume: StrictStr
-    since: Number | None = None
-
-
-class Quarantine(_Strict):
-    quarantine: StrictStr
-    id: StrictStr
-
-
-class Restore(_Strict):
-    restore: StrictStr
-    id: StrictStr
-
-
-class RetryArchived(_Strict):
-    retry_archived: StrictStr
-    filter: TaskFilter = TaskFilter()
-    limit: Number = 200
-    ids: Ids | None = None
-
-
-class PurgeCompleted(_Strict):
-    purge_completed: StrictStr
-    before: Number | None = None
-
-
-class Repair(_Strict):
-    repair: StrictStr
-    orphans: Ids = []
-    ghosts: Ids = []
-
-
-class DeleteArchived(_Strict):
-    delete_archived: StrictStr
-    ids: Ids
-
 
 _EFFECTS: Mapping[str, tuple[Effect, str]] = {
     "inspect": (Effect.read, "looks at queues"),
     "active": (Effect.read, "looks at running jobs"),
     "failures": (Effect.read, "looks at failed jobs"),
+    "deaths": (Effect.read, "looks at jobs whose worker died"),
     "tasks": (Effect.read, "lists jobs"),
+    "outcomes": (Effect.read, "looks at jobs by their id"),
     "export": (Effect.touch, "writes a file on this machine"),
+    "unreferenced": (Effect.read, "looks for task hashes that nothing holds"),
     "pause": (Effect.reversible, "stops workers from taking jobs"),
     "resume": (Effect.reversible, "lets workers take jobs"),
     "quarantine": (Effect.reversible, "puts pending jobs aside"),
     "restore": (Effect.reversible, "puts jobs back"),
     "repair": (Effect.reversible, "gives lost jobs back and drops ids without a message"),
+    "archive_task": (Effect.reversible, "puts single jobs where nobody runs them"),
+    "import_jobs": (Effect.reversible, "puts exported jobs back"),
+    "drop_ghosts": (Effect.reversible, "drops ids whose job is gone"),
     "retry_archived": (Effect.disruptive, "runs failed jobs again, side effects may repeat"),
     "purge_completed": (Effect.destructive, "removes the records of finished jobs"),
+    "purge_unreferenced": (Effect.destructive, "removes task hashes that nothing holds, after copying them"),
+    "delete_pending": (Effect.destructive, "removes waiting jobs"),
     "delete_archived": (Effect.destructive, "removes failed jobs"),
 }
 
@@ -229,15 +84,23 @@ class Params(
             Annotated[Inspect, Tag("inspect")]
             | Annotated[Active, Tag("active")]
             | Annotated[Failures, Tag("failures")]
+            | Annotated[Deaths, Tag("deaths")]
             | Annotated[Tasks, Tag("tasks")]
+            | Annotated[Outcomes, Tag("outcomes")]
             | Annotated[Export, Tag("export")]
+            | Annotated[Unreferenced, Tag("unreferenced")]
             | Annotated[Pause, Tag("pause")]
             | Annotated[Resume, Tag("resume")]
             | Annotated[Quarantine, Tag("quarantine")]
             | Annotated[Restore, Tag("restore")]
+            | Annotated[DropGhosts, Tag("drop_ghosts")]
+            | Annotated[ArchiveTask, Tag("archive_task")]
+            | Annotated[ImportJobs, Tag("import_jobs")]
             | Annotated[RetryArchived, Tag("retry_archived")]
             | Annotated[PurgeCompleted, Tag("purge_completed")]
             | Annotated[Repair, Tag("repair")]
+            | Annotated[PurgeUnreferenced, Tag("purge_unreferenced")]
+            | Annotated[DeletePending, Tag("delete_pending")]
             | Annotated[DeleteArchived, Tag("delete_archived")],
             Discriminator(
                 _form,
@@ -266,9 +129,26 @@ def bound_names(params: Any) -> frozenset[str]:
 def show(call: Call) -> str:
     root = _read(call.request).root
     name = _name(root)
-    rest = root.model_dump(exclude={name}, exclude_unset=True, exclude_none=True)
+    rest = {**root.model_dump(exclude={name}, exclude_unset=True, exclude_none=True), **_file(root)}
     lines = [f"asynq {name} {json.dumps(getattr(root, name), ensure_ascii=False)}"]
     return "\n".join([*lines, *(f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in rest.items())])
+
+
+def _file(root: Any) -> Mapping[str, str]:
+    """Where the copy of what is deleted will stand: who gives consent has to know."""
+    state, name = getattr(root, "state", "archived"), getattr(root, "export_as", None)
+    if isinstance(root, ImportJobs):
+        name = root.name
+    if isinstance(root, PurgeUnreferenced):
+        state = "unreferenced"
+    if name is None:
+        return {}
+    from runbook_engine.asynq.files import export_file
+
+    try:
+        return {"file": str(export_file(root.path, getattr(root, _name(root)), state, name))}
+    except Refused:
+        return {}  # the call itself says what is wrong with the name
 
 
 def connect(target: Target, mode: Literal["read", "write"]) -> Session:
@@ -312,23 +192,37 @@ _Perform = Callable[["Asking", Any, int | None], Json]
 
 def _looks() -> Mapping[str, _Perform]:
     from runbook_engine.asynq.active import active
+    from runbook_engine.asynq.deaths import deaths
     from runbook_engine.asynq.export import export
     from runbook_engine.asynq.failures import failures, tasks
     from runbook_engine.asynq.inspect import inspect
+    from runbook_engine.asynq.outcomes import outcomes
+    from runbook_engine.asynq.unreferenced import unreferenced
 
     return {
         "inspect": lambda asking, root, most: inspect(asking, root.inspect),
         "active": lambda asking, root, most: active(asking, root.active),
         "failures": lambda asking, root, most: failures(asking, root.failures, _optional(root.since, "since")),
+        "deaths": lambda asking, root, most: deaths(asking, root.deaths, _optional(root.since, "since")),
+        "outcomes": lambda asking, root, most: outcomes(
+            asking, root.outcomes, _ids(root.ids) or [], _optional(root.since, "since")
+        ),
         "tasks": lambda asking, root, most: tasks(
             asking, root.tasks, root.state, _filter(root.filter), _limit(root.limit)
         ),
-        "export": lambda asking, root, most: export(asking, root.export, root.state, root.path, _ids(root.ids)),
+        "unreferenced": lambda asking, root, most: unreferenced(asking, root.unreferenced),
+        "export": lambda asking, root, most: export(
+            asking, root.export, root.state, root.path, root.name, _ids(root.ids)
+        ),
     }
 
 
 def _operations() -> Mapping[str, _Perform]:
     from runbook_engine.asynq import operations
+    from runbook_engine.asynq.deleting import archive_task, delete_archived, delete_pending
+    from runbook_engine.asynq.ghosts import drop_ghosts
+    from runbook_engine.asynq.importing import import_jobs
+    from runbook_engine.asynq.unreferenced import purge_unreferenced
 
     return {
         "pause": lambda asking, root, most: operations.pause(asking, root.pause),
@@ -344,8 +238,27 @@ def _operations() -> Mapping[str, _Perform]:
         "repair": lambda asking, root, most: operations.repair(
             asking, root.repair, _ids(root.orphans) or [], _ids(root.ghosts) or [], most
         ),
-        "delete_archived": lambda asking, root, most: operations.delete_archived(
-            asking, root.delete_archived, _ids(root.ids) or [], most
+        "purge_unreferenced": lambda asking, root, most: purge_unreferenced(
+            asking, root.purge_unreferenced, _optional(root.apart, "apart") or 0.0, (root.path, root.export_as), most
+        ),
+        "drop_ghosts": lambda asking, root, most: drop_ghosts(asking, root.drop_ghosts, most),
+        "archive_task": lambda asking, root, most: archive_task(asking, root.archive_task, _ids(root.ids) or [], most),
+        "import_jobs": lambda asking, root, most: import_jobs(
+            asking, root.import_jobs, root.state, (root.path, root.name), most
+        ),
+        "delete_pending": lambda asking, root, most: delete_pending(
+            asking,
+            root.delete_pending,
+            root.state,
+            _ids(root.ids),
+            _count(root.oldest),
+            (root.path, root.export_as),
+            most,
+        ),
+        "delete_archived": lambda asking, root, most: (
+            operations.delete_archived(asking, root.delete_archived, _ids(root.ids) or [], most)
+            if root.export_as is None
+            else delete_archived(asking, root.delete_archived, _ids(root.ids) or [], (root.path, root.export_as), most)
         ),
     }
 
@@ -391,6 +304,12 @@ def _limit(value: Any) -> int:
     if not str(value).isdecimal() or not 1 <= int(value) <= 10_000:
         raise Refused(f"asynq: limit is {value!r}; expected a whole number from 1 to 10000")
     return int(value)
+
+
+def _count(value: Any) -> int | None:
+    if value is not None and (not str(value).isdecimal() or int(value) < 1):
+        raise Refused(f"asynq: oldest is {value!r}; expected how many jobs, as a whole number from 1 on")
+    return None if value is None else int(value)
 
 
 def _ids(value: Any) -> list[str] | None:

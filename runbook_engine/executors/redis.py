@@ -1,4 +1,4 @@
-"""`redis:` one command, several, a script, where the memory went, or the removal of a prefix.
+"""`redis:` one command, several, a script, where the memory went, who is connected, or the removal of a prefix.
 
 It must never split a text into arguments, and a read step can only send what the list of reads names.
 """
@@ -40,6 +40,7 @@ ANSWERS: Mapping[str, str] = {
     "result": "the reply; of several commands the list of their replies; INFO, CONFIG GET and HGETALL as tables",
     "affected": "keys or members that a write touched, where the reply says so",
     "complete": "unlink: false when it stopped at the limit",
+    "ms": "milliseconds from sending the request until its reply was read",
     "truncated": "true when the reply was longer than 10 000 elements or 1 MiB and was cut",
 }
 
@@ -86,6 +87,16 @@ class Memory(_Strict):
     memory: MemoryOptions | None = None
 
 
+class ClientsOptions(_Strict):
+    idle: StrictInt | StrictFloat | StrictStr = 60
+
+
+class Clients(_Strict):
+    """Who is connected, grouped; a client without a command for `idle` seconds counts as idle."""
+
+    clients: ClientsOptions | None = None
+
+
 class UnlinkOptions(_Strict):
     prefix: StrictStr = Field(min_length=3)
     batch: StrictInt | StrictStr = 500
@@ -97,14 +108,17 @@ class Unlink(_Strict):
     unlink: UnlinkOptions
 
 
+_FORMS = ("script", "memory", "clients", "unlink")
+
+
 def _form(value: Any) -> str | None:
     if isinstance(value, RootModel):
         value = value.root
     if isinstance(value, list | tuple):
         return "pipeline" if value and isinstance(value[0], list | tuple) else "command"
     if isinstance(value, Mapping):
-        return next((name for name in ("script", "memory", "unlink") if name in value), None)
-    return next((name for name in ("script", "memory", "unlink") if hasattr(value, name)), None)
+        return next((name for name in _FORMS if name in value), None)
+    return next((name for name in _FORMS if hasattr(value, name)), None)
 
 
 class Params(
@@ -114,13 +128,15 @@ class Params(
             | Annotated[list[Line], Tag("pipeline")]
             | Annotated[Script, Tag("script")]
             | Annotated[Memory, Tag("memory")]
+            | Annotated[Clients, Tag("clients")]
             | Annotated[Unlink, Tag("unlink")],
             Discriminator(
                 _form,
                 custom_error_type="redis_form",
                 custom_error_message=(
                     "expected a command as a list such as [GET, key], a list of such lists, {script: ..., keys: [...], "
-                    "args: [...]}, {memory: {sample: 5000, seconds: 30}} or {unlink: {prefix: ..., batch: 500}}"
+                    "args: [...]}, {memory: {sample: 5000, seconds: 30}}, {clients: {idle: 60}} or "
+                    "{unlink: {prefix: ..., batch: 500}}"
                 ),
             ),
         ]
@@ -145,6 +161,8 @@ def least_effect(params: Any) -> tuple[Effect, str]:
         return Effect.reversible, "a script may write"
     if isinstance(root, Memory):
         return Effect.read, "samples keys"
+    if isinstance(root, Clients):
+        return Effect.read, "lists clients"
     if isinstance(root, Unlink):
         return Effect.disruptive, f"unlinks every key that begins with {root.unlink.prefix!r}"
     return max((effect_of(command) for command in _commands(root)), key=lambda found: found[0])
@@ -166,6 +184,8 @@ def show(call: Call) -> str:
     if isinstance(root, Memory):
         options = root.memory or MemoryOptions()
         return f"SCAN every key for {options.seconds} s, MEMORY USAGE of about {options.sample}"
+    if isinstance(root, Clients):
+        return f"CLIENT LIST, grouped; idle from {(root.clients or ClientsOptions()).idle} s on"
     if isinstance(root, Unlink):
         return (
             f"SCAN and UNLINK every key that begins with {_quoted(root.unlink.prefix)}, {root.unlink.batch} at a time"
@@ -189,13 +209,19 @@ class Session:
         return self._session.identity()
 
     def call(self, call: Call) -> Json:
-        ends_at = time.monotonic() + call.deadline
+        began = time.monotonic()
+        answer = self._answer(call, began + call.deadline)
+        return {**answer, "ms": round((time.monotonic() - began) * 1000, 3)}
+
+    def _answer(self, call: Call, ends_at: float) -> dict[str, Json]:
         root = _read(call.request).root
         if isinstance(root, Script):
             answer = self._session.run_script(root.script, root.keys, [_sent(arg) for arg in root.args], ends_at)
             return _answered(_json([], answer.replies[0]), answer)
         if isinstance(root, Memory):
             return self._memory(root.memory or MemoryOptions(), ends_at)
+        if isinstance(root, Clients):
+            return self._clients(root.clients or ClientsOptions(), ends_at)
         if isinstance(root, Unlink):
             return self._unlink(root.unlink, call, ends_at)
         return self._commands(_commands(root), call, ends_at, single=_form(root) == "command")
@@ -206,7 +232,7 @@ class Session:
     def close(self) -> None:
         self._session.close()
 
-    def _commands(self, commands: list[list[Any]], call: Call, ends_at: float, single: bool) -> Json:
+    def _commands(self, commands: list[list[Any]], call: Call, ends_at: float, single: bool) -> dict[str, Json]:
         _refuse_too_many(commands, call.affected)
         sent = [[_sent(word) for word in command] for command in commands]
         reads = all(effect_of(command)[0] is Effect.read for command in commands)
@@ -221,15 +247,20 @@ class Session:
             answered |= {"affected": sum(known)} if len(known) == len(counts) else {}
         return answered
 
-    def _memory(self, options: MemoryOptions, ends_at: float) -> Json:
+    def _memory(self, options: MemoryOptions, ends_at: float) -> dict[str, Json]:
         from runbook_engine.redis_client.memory import attribute_memory
 
         sample = _whole(options.sample, "sample", 1, 50_000)
         seconds = min(_seconds(options.seconds), ends_at - time.monotonic() - 0.5)
         return {"result": attribute_memory(self._session, sample, time.monotonic() + max(0.0, seconds), ends_at)}
 
-    def _unlink(self, options: UnlinkOptions, call: Call, ends_at: float) -> Json:
-        from runbook_engine.redis_client.memory import unlink_prefix
+    def _clients(self, options: ClientsOptions, ends_at: float) -> dict[str, Json]:
+        from runbook_engine.redis_client.clients import connected_clients
+
+        return {"result": connected_clients(self._session, _seconds(options.idle, "idle"), ends_at)}
+
+    def _unlink(self, options: UnlinkOptions, call: Call, ends_at: float) -> dict[str, Json]:
+        from runbook_engine.redis_client.scanning import unlink_prefix
 
         batch = _whole(options.batch, "batch", 1, 1000)
         return {"result": None} | unlink_prefix(self._session, options.prefix, batch, call.affected, ends_at)
@@ -293,11 +324,11 @@ def _whole(value: Any, name: str, least: int, most: int) -> int:
     return int(value)
 
 
-def _seconds(value: Any) -> float:
+def _seconds(value: Any, name: str = "seconds") -> float:
     try:
         seconds = float(value)
     except ValueError as fault:
-        raise Refused(f"redis: seconds is {value!r}; expected a number") from fault
+        raise Refused(f"redis: {name} is {value!r}; expected a number") from fault
     if not 0 < seconds <= 3600:
-        raise Refused(f"redis: seconds is {value!r}; expected up to 3600")
+        raise Refused(f"redis: {name} is {value!r}; expected up to 3600")
     return seconds

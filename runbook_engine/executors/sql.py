@@ -1,6 +1,6 @@
 """Runs SQL on PostgreSQL: reads in a read-only transaction, writes in one that is rolled back beyond its limit.
 
-Must never send a text with values pasted into it, nor retry one.
+Must never send a text with values pasted into it, nor retry one. A text that came as data is planned and never run.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from runbook_engine.errors import TargetError
 from runbook_engine.executor import Call, Effect, Session, Target
@@ -26,6 +26,11 @@ ANSWERS: Mapping[str, str] = {
     "rowcount": "how many rows were returned",
     "truncated": "whether rows beyond 1000, or 1 MiB, were left out",
     "affected": "writes only: how many rows were really touched",
+    "plan": (
+        "plan: node cost rows seq_scans [{schema relation columns estimated_rows table_rows}] indexes "
+        "unhashed_subplan missing_index (that one of seq_scans, or none) text; none when it cannot be planned"
+    ),
+    "reason": "plan: why there is none",
 }
 # The engine's own settings of a session. Read-only is the default here and said again by each transaction.
 _OPTIONS = {
@@ -43,18 +48,29 @@ _CONNECT_TIMEOUT = 5
 Statement = Annotated[str, Field(min_length=1)]
 
 
-class Params(RootModel[Statement | Annotated[list[Statement], Field(min_length=1)]]):
-    """One statement, or several that are one transaction."""
+class Plan(BaseModel):
+    """A statement that came as data, with $1 for its values: planned, and never run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plan: Statement = Field(description="The text of the statement, as pg_stat_statements has it")
+
+
+class Params(RootModel[Statement | Annotated[list[Statement], Field(min_length=1)] | Plan]):
+    """One statement, several that are one transaction, or one to be planned."""
 
 
 def texts(params: Any) -> list[str]:
-    """The statements, from a checked or a plain value."""
+    """The statements that are run, from a checked or a plain value."""
     value = params.root if isinstance(params, Params) else params
+    if isinstance(value, Plan | Mapping):
+        return []
     return [value] if isinstance(value, str) else list(value)
 
 
 def least_effect(params: Any) -> tuple[Effect, str]:
-    return max((classify(text) for text in texts(params)), key=lambda found: found[0])
+    found = [classify(text) for text in texts(params)]
+    return max(found, key=lambda each: each[0]) if found else (Effect.read, "plans a statement and does not run it")
 
 
 def bound_names(params: Any) -> frozenset[str]:
@@ -62,6 +78,8 @@ def bound_names(params: Any) -> frozenset[str]:
 
 
 def show(call: Call) -> str:
+    if isinstance(call.request, Mapping):
+        return f"explain (format json) {call.request.get('plan')}"
     statements = texts(call.request)
     lines = [text.strip() for text in statements]
     if len(statements) > 1:

@@ -31,6 +31,8 @@ Mode = Literal["read", "write"]
 _BEFORE_ANY_WRITE = frozenset(
     ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "BUSY", "NOAUTH", "CLUSTERDOWN", "MOVED")
 )
+# Out of memory Redis queues nothing, not even what it would carry out alone.
+_NO_TRANSACTION = {"OOM": " A full Redis takes no transaction: send each command as a step of its own"}
 _CONNECT_TIMEOUT = 3.0
 _LARGEST_REQUEST = 2000  # commands in one pipeline
 
@@ -62,7 +64,7 @@ class RedisSession:
         self._check(commands, ends_at)
         answer = self._connection.ask([["MULTI"], *commands, ["EXEC"]], ends_at)
         queued, executed = answer.replies[:-1], answer.replies[-1]
-        self._raise_first_error([*queued, executed], "no")
+        self._raise_first_error([*queued, executed], "no", _NO_TRANSACTION)
         self._raise_first_error(executed, "unknown")  # the commands before it were carried out
         return Answer(executed, answer.truncated)
 
@@ -125,10 +127,13 @@ class RedisSession:
         for name, row in zip(names, known, strict=True):
             self._flags[name] = isinstance(row, list) and len(row) > 2 and b"write" in (row[2] or [])
 
-    def _raise_first_error(self, replies: Sequence[object], happened: Literal["no", "unknown"]) -> None:
+    def _raise_first_error(
+        self, replies: Sequence[object], happened: Literal["no", "unknown"], hints: Mapping[str, str] | None = None
+    ) -> None:
         for reply in replies:
             if isinstance(reply, ServerError):
-                raise TargetError(reply.word, f"{self._connection.address}: {reply.message}", happened)
+                hint = (hints or {}).get(reply.word, "")
+                raise TargetError(reply.word, f"{self._connection.address}: {reply.message}{hint}", happened)
 
 
 def connect(target: Target, mode: Mode) -> RedisSession:

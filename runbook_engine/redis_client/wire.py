@@ -27,6 +27,7 @@ MOST_ELEMENTS = 10_000
 MOST_BYTES = 1 << 20
 _LARGEST_REPLY = 64 << 20  # on the wire; redis-py takes up to six times that to hold it
 _DEEPEST = 16
+_LISTEN = 0.5  # seconds for a server to speak first
 _WORD = re.compile(r"[A-Z][A-Z0-9]+")
 _WORD_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z][A-Z0-9]+) ")
 
@@ -115,18 +116,42 @@ class RedisConnection:
 def open_connection(address: Address, timeout: float) -> RedisConnection:
     """Connect, log in and choose the database. Raises TargetError with happened 'no'."""
     ends_at = time.monotonic() + timeout
+    connection = RedisConnection(_open(address, timeout), address)
+    try:
+        _log_in(connection, ends_at)
+    except TargetError as fault:
+        connection.close()
+        reason = _reason_to_hang_up(address, ends_at) if fault.code == "reset" else None
+        if reason:
+            raise TargetError(reason.word, f"{address}: {reason.message}", "no") from fault
+        raise TargetError(fault.code, fault.message, "no") from fault
+    return connection
+
+
+def _open(address: Address, timeout: float) -> Link:
     try:
         link = Link(address.host, address.port, _tls_context(address.ca) if address.tls else None, timeout)
         link.open()
     except (OSError, ValueError) as fault:
         raise as_target_error(fault, address, "no") from fault
-    connection = RedisConnection(link, address)
+    return link
+
+
+def _reason_to_hang_up(address: Address, ends_at: float) -> ServerError | None:
+    """What a server says to whoever comes and is silent. One that has no room for a client says so and closes; what was
+    sent to it by then makes the kernel drop its words, and all that is left is a reset."""
     try:
-        _log_in(connection, ends_at)
-    except TargetError as fault:
-        connection.close()
-        raise TargetError(fault.code, fault.message, "no") from fault
-    return connection
+        link = _open(address, max(0.05, ends_at - time.monotonic()))
+    except TargetError:
+        return None
+    try:
+        link.allow(min(ends_at, time.monotonic() + _LISTEN), _LARGEST_REPLY)
+        said = link.read()
+    except (RedisError, OSError, ValueError):
+        return None
+    finally:
+        link.close()
+    return error_from(str(said)) if isinstance(said, ResponseError) else None
 
 
 def error_from(line: str) -> ServerError:

@@ -8,7 +8,6 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,58 +15,48 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import redis
 
-from .broker import Broker, connect_redis, new_message
+from . import go_errors, integration, pages, schedules_api
+from .api_pool import Pool
+from .api_start import StartError, connect_redis, mortal, plug, prepare
+from .broker import Broker, new_message
 from .identifiers import WORKFLOWS, row_id
+from .knobs import KnobReader
+from .rate_limit import WINDOW, is_limited, is_public, key_of
 from .standin import StandIn, now_iso, write_line
 from .timing import Timing
 
-POOL = 5
 BY_WORKFLOW = (
     "select count(*), max(created_at) from executions where workflow_id = %s and created_at > now() - interval '1 day'"
 )
 PLANS = "select id::text, name, price_cents from plans order by price_cents"
 
 
-class Pool:
-    """At most five connections, as `max_open_conns` says; who comes when all are lent waits."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._idle: queue.LifoQueue[psycopg.Connection[Any] | None] = queue.LifoQueue()
-        for _ in range(POOL):
-            self._idle.put(None)
-
-    @contextlib.contextmanager
-    def lend(self) -> Iterator[psycopg.Connection[Any]]:
-        connection = self._idle.get(timeout=15)
-        try:
-            if connection is None or connection.closed:
-                connection = psycopg.connect(self._dsn, autocommit=True)
-            yield connection
-        except psycopg.OperationalError:
-            if connection is not None:
-                connection.close()
-            raise
-        finally:
-            self._idle.put(connection)
-
-    def warm(self) -> None:
-        with contextlib.ExitStack() as stack:
-            for _ in range(POOL):
-                stack.enter_context(self.lend())
-
-
 class Api(ThreadingHTTPServer):
+    """Connects and migrates first and listens last, as LinkFlow does."""
+
     daemon_threads = True
+    request_queue_size = 1024  # Go's listener takes what the kernel allows
 
     def __init__(self, process: StandIn) -> None:
         self.process = process
         self.pool = Pool(process.state.postgres_dsn(application="linkflow-api"))
         self.redis = connect_redis(process.state)
         self.broker = Broker(self.redis)
-        self.retention = Timing(process.state.pace).retention
+        self.knobs = KnobReader(process.state.folder)
+        timing = Timing(process.state.pace)
+        self.retention, self.window = timing.retention, WINDOW * process.state.pace
         self.numbers = {row_id("workflow", number): number for number in range(WORKFLOWS)}
-        super().__init__(("127.0.0.1", process.state.api_port), Request)
+        self.deaf = self.knobs.now().deaf_before > time.time()
+        if self.deaf:
+            self.request_queue_size = 1
+        prepare(process.state, self.pool.lend, self.redis)
+        with contextlib.suppress(psycopg.Error):
+            self.pool.warm()
+        port = self.knobs.now().api_port or process.state.api_port
+        try:
+            super().__init__(("127.0.0.1", port), Request)
+        except OSError as error:
+            raise StartError("Failed to start server", f"listen tcp :{port}: bind: address already in use") from error
 
 
 class Request(BaseHTTPRequestHandler):
@@ -84,7 +73,10 @@ class Request(BaseHTTPRequestHandler):
     def _respond(self, method: str) -> None:
         began = time.perf_counter()
         received = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status, document = answer(self.server, method, self.path, received)
+        if self._is_limited():
+            status, document = failure(429, "RATE_LIMIT_EXCEEDED", "rate limit exceeded, please try again later")
+        else:
+            status, document = answer(self.server, method, self.path, received)
         body = json.dumps(document).encode()
         request_id = str(uuid.uuid4())
         self._send(status, body, request_id)
@@ -102,6 +94,13 @@ class Request(BaseHTTPRequestHandler):
             "message": "request completed",
         }
         write_line(json.dumps(line))
+        if self.server.knobs.now().debug_until > time.time():
+            self.server.process.log("debug", "request handled", request_id=request_id, input=received.decode("latin-1"))
+
+    def _is_limited(self) -> bool:
+        if not is_public(urlsplit(self.path).path, self.headers):
+            return False
+        return is_limited(self.server.redis, key_of(self.headers, self.client_address), self.server.window)
 
     def _send(self, status: int, body: bytes, request_id: str) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -134,11 +133,34 @@ def answer(api: Api, method: str, target: str, received: bytes) -> tuple[int, di
             return guarded(api, lambda: success({"executions": rows(api, BY_WORKFLOW, [workflow])[0][0]}))
         case "POST", "/exec":
             return guarded(api, lambda: execute(api, json.loads(received or b"{}")))
+        case "POST", path if schedules_api.PATH.fullmatch(path):
+            return guarded(api, lambda: change_schedule(api, path))
+        case _ if found := pages.find(method, parts.path):
+            return guarded(api, lambda: visited(api, found))
         case _:
             return failure(404, "NOT_FOUND", "resource not found")
 
 
+def visited(api: Api, page: pages.Page) -> tuple[int, dict[str, Any]]:
+    try:
+        with api.pool.lend() as connection:
+            return success(page(connection, api.knobs.now().round_trip))
+    except pages.BusyError as error:
+        return failure(409, "CONFLICT", str(error))
+
+
+def change_schedule(api: Api, path: str) -> tuple[int, dict[str, Any]]:
+    with api.pool.lend() as connection:
+        changed = schedules_api.change(connection, path)
+    return success(changed) if changed else failure(404, "NOT_FOUND", "schedule not found")
+
+
 def execute(api: Api, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    knobs = api.knobs.now()
+    if knobs.bug:
+        return panicked(api)
+    if knobs.downstream:
+        integration.call(knobs.downstream)
     workflow = str(asked.get("workflow_id", ""))
     if workflow not in api.numbers:
         return failure(400, "BAD_REQUEST", f"Workflow not found: {workflow}")
@@ -149,15 +171,37 @@ def execute(api: Api, asked: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 
 def guarded(api: Api, act: Any) -> tuple[int, dict[str, Any]]:
+    state = api.process.state
     try:
         result: tuple[int, dict[str, Any]] = act()
-    except (psycopg.Error, redis.RedisError, queue.Empty) as error:
-        message = str(error).strip() or "connection pool timeout"
-        api.process.log("error", "request failed", error=message)
-        return failure(500, "INTERNAL_ERROR", message)
+    except (psycopg.Error, queue.Empty) as error:
+        return failed(api, 500, "INTERNAL_ERROR", database_error(api, error))
+    except redis.RedisError as error:
+        return failed(api, 500, "INTERNAL_ERROR", go_errors.of_enqueue(error, state.redis_port))
+    except integration.IntegrationError as error:
+        return failed(api, 502, "BAD_GATEWAY", str(error))
     except ValueError as error:
         return failure(400, "BAD_REQUEST", str(error))
     return result
+
+
+def failed(api: Api, status: int, code: str, message: str) -> tuple[int, dict[str, Any]]:
+    api.process.log("error", "request failed", error=message)
+    return failure(status, code, message)
+
+
+def panicked(api: Api) -> tuple[int, dict[str, Any]]:
+    """What the recovery middleware leaves of a panic in a handler."""
+    said = "runtime error: invalid memory address or nil pointer dereference"
+    stack = "goroutine 4711 [running]:\nruntime/debug.Stack()\n\tapi/handlers/execution.go:118 +0x1d2"
+    api.process.log("error", "panic recovered", panic=said, stack=stack)
+    return failure(500, "INTERNAL_ERROR", "internal server error")
+
+
+def database_error(api: Api, error: Exception) -> str:
+    if isinstance(error, queue.Empty):
+        return "context deadline exceeded: waiting for a connection of the database pool"
+    return go_errors.of_database(error, api.process.state.postgres_port)
 
 
 def health(api: Api) -> tuple[int, dict[str, Any]]:
@@ -178,7 +222,7 @@ def database_check(api: Api) -> str:
     try:
         rows(api, "select 1")
     except (psycopg.Error, queue.Empty) as error:
-        return f"error: {str(error).strip() or 'connection pool timeout'}"
+        return f"error: {database_error(api, error)}"
     return "ok"
 
 
@@ -187,7 +231,7 @@ def redis_check(api: Api) -> str:
     try:
         api.redis.ping()
     except redis.RedisError as error:
-        return f"error: {error}"
+        return f"error: {go_errors.of_redis(error, api.process.state.redis_port)}"
     return "ok"
 
 
@@ -210,24 +254,28 @@ def failure(status: int, code: str, message: str) -> tuple[int, dict[str, Any]]:
     return status, {"success": False, "error": {"code": code, "message": message}, "timestamp": now_iso()}
 
 
+def serve(process: StandIn, api: Api) -> None:
+    callers = plug(api.socket) if api.deaf else []
+    if not api.deaf:
+        threading.Thread(target=api.serve_forever, daemon=True).start()
+    process.log("info", "Starting API server", port=api.server_port)
+    process.ready()
+    process.stopping.wait()
+    if not api.deaf:
+        api.shutdown()
+    for caller in callers:
+        caller.close()
+    process.log("info", "Server exited")
+
+
 def main() -> None:
     process = StandIn("api")
     try:
-        api = Api(process)
-        api.redis.ping()
-        api.pool.warm()
-    except psycopg.Error as error:
-        raise process.fatal("Failed to connect to database", error) from None
-    except redis.RedisError as error:
-        raise process.fatal("Failed to connect to Redis", error) from None
-    except OSError as error:
-        raise process.fatal(f"listen tcp :{process.state.api_port}: bind: address already in use", error) from None
-    threading.Thread(target=api.serve_forever, daemon=True).start()
-    process.log("info", "Starting API server", port=process.state.api_port)
-    process.ready()
-    process.stopping.wait()
-    api.shutdown()
-    process.log("info", "Server exited")
+        with mortal():
+            api = Api(process)
+    except StartError as error:
+        raise process.fatal(error.message, error) from None
+    serve(process, api)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,15 +16,21 @@ import redis
 
 from ..asynq.wire import decode_server_info
 from ..errors import TargetError
+from . import recovery
 from .broker import QUEUES, connect_redis, key
+from .cron import plan_schedules
 from .history import write_counters
 from .identifiers import row_id
 from .knobs import KNOBS_FILE
 from .postgres import connect_superuser
+from .redis_care import restore_redis
+from .releases import put_back
 from .scheduler import LEADER
 from .service import request
 from .state import State
-from .timing import CONCURRENCY, MAXMEMORY, SCHEDULERS, WORKERS
+from .table_care import mend_role, mend_tables
+from .timing import CONCURRENCY, SCHEDULERS, WORKERS
+from .webhooks import create_group
 
 CALM = 100  # pending jobs; the constant load alone never leaves that many
 
@@ -37,7 +44,12 @@ INVALID = """
 select indexrelid::regclass::text from pg_index join pg_class on pg_class.oid = indexrelid
 where not indisvalid and relnamespace = 'public'::regnamespace
 """
+FORGET = """
+delete from executions
+where status in ('failed', 'running', 'timeout') and created_at > now() - interval '25 hours'
+"""
 OURS_AGAIN = "update schedules set is_active = true where starts_with(name, 'Schedule ') and id <> all(%s::uuid[])"
+AS_PLANNED = "update schedules set is_active = id <> all(%s::uuid[]), deleted_at = null, last_run_at = null"
 EMPTY = """
 for _, name in ipairs(redis.call('keys', '*')) do
   if name ~= ARGV[1] and string.sub(name, 1, 13) ~= 'asynq:servers' and string.sub(name, 1, 13) ~= 'asynq:workers' then
@@ -122,15 +134,26 @@ def restore(state: State, log: Callable[[str], None]) -> None:
 
     heal(state, None, log)
     (state.folder / KNOBS_FILE).unlink(missing_ok=True)
-    for service in ("postgres", "redis"):
-        request(state, {"service": service, "action": "start"})
+    release_holders(state)
+    request(state, {"service": "postgres", "action": "start"})
     free_redis(state)
+    recovery.restore(state)
     free_database(state)
+    mend_tables(state)
+    put_back(state)
     set_processes(state)
     empty_queues(state)
+    forget_failures(state)
+    repair_schedules(state)
     write_counters(state)
     wait_healthy(state)
     empty_logs(state)
+
+
+def release_holders(state: State) -> None:
+    for name in request(state, {"action": "overview"}):
+        if name.startswith("holder-"):
+            request(state, {"action": "release", "name": name})
 
 
 def empty_logs(state: State) -> None:
@@ -140,9 +163,16 @@ def empty_logs(state: State) -> None:
 
 
 def free_redis(state: State) -> None:
+    """As it was started, whatever was done to it, and without a lock that would never be given up."""
+    restore_redis(state)
+    free_leader(state)
+
+
+def free_leader(state: State, *, everything: bool = False) -> None:
+    """Remove a lock that would never be given up; with `everything` also one that only has to run out."""
     with contextlib.closing(connect_redis(state)) as client:
-        client.config_set("maxmemory", MAXMEMORY)
-        client.config_set("maxmemory-policy", "noeviction")
+        if everything or client.pttl(LEADER) == -1:
+            client.delete(LEADER)
 
 
 def free_database(state: State) -> None:
@@ -153,6 +183,22 @@ def free_database(state: State) -> None:
             connection.execute(f"drop index {index}")
         connection.execute(OURS_AGAIN, (inactive(),))
         connection.execute("delete from schedules where not starts_with(name, 'Schedule ')")
+
+
+def forget_failures(state: State) -> None:
+    """Executions that failed, or that a killed worker has left running: who looks at the last hour would see them."""
+    with connect_superuser(state.postgres_port, state.passwords["postgres"], "linkflow") as connection:
+        connection.execute(FORGET)
+
+
+def repair_schedules(state: State) -> None:
+    """As in the template, with the next times that LinkFlow would compute now. Who ran when is forgotten: the jobs may
+    have been emptied away with the queues, and would be missed."""
+    with connect_superuser(state.postgres_port, state.passwords["postgres"], "linkflow") as connection:
+        connection.execute("delete from schedules where not starts_with(name, 'Schedule ')")
+        connection.execute(AS_PLANNED, (inactive(),))
+        connection.execute("update workflows set deleted_at = null, status = 'active' where deleted_at is not null")
+        plan_schedules(connection)
 
 
 def inactive() -> list[str]:
@@ -167,8 +213,17 @@ def set_processes(state: State) -> None:
         request(state, {"service": service, "action": "replace", "after": None})
         if overview[service]["running"] != desired or overview[service]["desired"] != desired:
             request(state, {"service": service, "action": "scale", "replicas": desired})
+    mend_role(state)
+    mend_api(state)
     if capacity != WORKERS * CONCURRENCY and overview["worker"]["running"] == WORKERS:
         request(state, {"service": "worker", "action": "restart"})
+
+
+def mend_api(state: State) -> None:
+    """One that was stopped goes on; one that does not answer, or answers elsewhere, is started anew."""
+    request(state, {"service": "api", "action": "signal", "signal": signal.SIGCONT})
+    if probe_health(state) == 0:
+        request(state, {"service": "api", "action": "restart"})
 
 
 def empty_queues(state: State) -> None:
@@ -178,3 +233,4 @@ def empty_queues(state: State) -> None:
     """
     with contextlib.closing(connect_redis(state)) as client:
         client.eval(EMPTY, 0, LEADER)
+        create_group(client)  # in LinkFlow a worker makes it when it starts, and not again

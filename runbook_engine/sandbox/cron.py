@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+# What Go's zero time is in PostgreSQL: LinkFlow stores it for an expression that never matches.
+NEVER = datetime(1, 1, 1, tzinfo=UTC)
 FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 
 
@@ -13,7 +15,7 @@ class CronError(ValueError):
 
 
 def next_run(expression: str, after: datetime) -> datetime:
-    """The first whole minute later than `after` that matches; a year ahead when none does."""
+    """The first whole minute later than `after` that matches; NEVER when none does within five years."""
     parts = expression.split()
     if len(parts) != len(FIELDS):
         raise CronError(f"expected exactly 5 fields, found {len(parts)}: [{expression}]")
@@ -21,7 +23,7 @@ def next_run(expression: str, after: datetime) -> datetime:
         _values(part, *limits) for part, limits in zip(parts, FIELDS, strict=True)
     )
     moment = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
-    end = moment + timedelta(days=366)
+    end = moment + timedelta(days=5 * 366)
     while moment < end:
         if moment.day not in days or moment.month not in months or moment.isoweekday() % 7 not in weekdays:
             moment = moment.replace(hour=0, minute=0) + timedelta(days=1)
@@ -31,7 +33,7 @@ def next_run(expression: str, after: datetime) -> datetime:
             moment += timedelta(minutes=1)
         else:
             return moment
-    return end
+    return NEVER
 
 
 def plan_schedules(connection: Any) -> None:

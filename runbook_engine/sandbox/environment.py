@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from . import recovery
+from .release_ledger import SERVICES as SERVICES_WITH_RELEASES
 from .state import State, write_private
 
 SERVICES = {
@@ -27,6 +29,8 @@ def environment(state: State) -> dict[str, Any]:
         },
         "db": database(state, "runbook"),
         "owner": database(state, "linkflow"),
+        "admin": {**database(state, "operator"), "database": "postgres"},
+        "backups": {"kind": "local", "env": backups(state)},
         "api": {"kind": "http", "url": state.api_url},
         "machine": {"kind": "host"},
     }
@@ -46,15 +50,33 @@ def database(state: State, role: str) -> dict[str, Any]:
     }
 
 
+def backups(state: State) -> dict[str, Any]:
+    """What a recovery needs to know of the machine that holds the backups."""
+    return {
+        "RECOVERY_BIN": str(state.postgres_binaries),
+        "RECOVERY_BASE": str(recovery.base(state.run_folder)),
+        "RECOVERY_ARCHIVE": str(recovery.archive(state.run_folder)),
+        "RECOVERY_WORK": str(recovery.work(state.run_folder)),
+        "RECOVERY_DUMP": str(recovery.dump(state.run_folder)),
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(state.postgres_port),
+        "PGUSER": "operator",
+        "PGPASSWORD": {"file": str(state.folder / "operator.password")},
+    }
+
+
 def service_commands(state: State, service: str) -> dict[str, list[str]]:
     program = [sys.executable, "-m", "runbook_engine.sandbox.service", str(state.folder), service]
+    released = {"history": [*program, "history"], "rollback": [*program, "rollback", "{revision}"]}
     return {
         "status": [*program, "status"],
         "start": [*program, "start"],
         "stop": [*program, "stop"],
         "restart": [*program, "restart"],
         "scale": [*program, "scale", "{replicas}"],
-        "logs": [*program, "logs", "{lines}"],
+        "logs": [*program, "logs", "{lines}", "{since}"],
+        **(released if service in SERVICES_WITH_RELEASES else {}),
+        **({"debug": [*program, "debug", "{seconds}"]} if service == "api" else {}),
     }
 
 

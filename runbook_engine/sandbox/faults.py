@@ -20,6 +20,7 @@ from . import (
     lock_faults,
     memory_faults,
     pool_faults,
+    recovery_faults,
     redis_faults,
     schedule_faults,
 )
@@ -37,6 +38,7 @@ GROUPS = (
     memory_faults,
     redis_faults,
     schedule_faults,
+    recovery_faults,
 )
 CATALOGUE: tuple[Fault, ...] = tuple(fault for group in GROUPS for fault in group.FAULTS)
 BY_ID = {fault.id: fault for fault in CATALOGUE}

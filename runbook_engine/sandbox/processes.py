@@ -39,6 +39,7 @@ class Recipe:
 class Process:
     popen: subprocess.Popen[bytes]
     started_at: float
+    image: str | None = None
     cpu: float = 0.0
     ticks: int = 0
     looked: float = 0.0
@@ -53,6 +54,8 @@ class Service:
         self.desired = recipe.desired
         self.restarts = 0
         self.exit_code: int | None = None
+        self.oom_killed = False
+        self.image: str | None = None  # what a process is started from
         self.restart_after: float | None = None  # seconds, when whoever dies is to be replaced
         self.processes: list[Process] = []
         self._record = record
@@ -70,9 +73,10 @@ class Service:
             self._due.clear()
             self._end(list(self.processes))
 
-    def restart(self) -> None:
+    def restart(self, between: Callable[[], object] = lambda: None) -> None:
         with self._lock:
             self.stop()
+            between()
             self._renew()
             self._ensure()
 
@@ -92,6 +96,11 @@ class Service:
             for process in self.processes:
                 process.popen.wait(10)
             self.reap()
+
+    def send(self, number: int) -> None:
+        """A signal that nobody need die of: stop and continue."""
+        for process in list(self.processes):
+            process.popen.send_signal(number)
 
     def tick(self) -> None:
         """Called now and then: notices the dead, replaces them where that is wanted, measures the living."""
@@ -126,6 +135,7 @@ class Service:
                 "started_at": _iso(process.started_at),
                 "rss": resident(process.popen.pid),
                 "cpu": process.cpu,
+                "image": process.image,
             }
             for process in alive
         ]
@@ -134,10 +144,12 @@ class Service:
             "desired": self.desired,
             "restarts": self.restarts,
             "exit_code": self.exit_code,
-            "oom_killed": False,
+            "oom_killed": self.oom_killed,
             "started_at": _iso(max(process.started_at for process in alive)) if alive else None,
             "cpu": round(sum(process.cpu for process in alive), 1),
             "rss": sum(resident(process.popen.pid) for process in alive),
+            "image": next((process.image for process in alive), self.image),
+            "images": sorted({process.image for process in alive if process.image}),
             "processes": rows,
         }
 
@@ -145,7 +157,7 @@ class Service:
         """Started by hand: what Docker counts and remembers begins anew."""
         self._due.clear()
         if len(self.processes) < self.desired:
-            self.restarts, self.exit_code = 0, None
+            self.restarts, self.exit_code, self.oom_killed = 0, None, False
 
     def _ensure(self) -> None:
         fresh = [self._spawn() for _ in range(self.desired - len(self.processes))]
@@ -167,7 +179,7 @@ class Service:
                 )
         finally:
             os.close(write)
-        process = Process(popen, time.time())
+        process = Process(popen, time.time(), self.image)
         self._record("+", popen.pid, self.name)
         self.processes.append(process)
         return process, read
@@ -198,12 +210,20 @@ class Service:
     def _forget(self, process: Process, code: int) -> None:
         self.processes.remove(process)
         self.exit_code = code if code >= 0 else 128 - code
+        mark = oom_mark(self.recipe.log_file, process.popen.pid)
+        self.oom_killed = mark.exists()
+        mark.unlink(missing_ok=True)
         self._record("-", process.popen.pid, self.name)
 
 
 def _last_line(log_file: Path) -> str:
     lines = log_file.read_text(errors="replace").split("\n")
     return next((line for line in reversed(lines) if line.strip()), f"{log_file} is empty")
+
+
+def oom_mark(log_file: Path, pid: int) -> Path:
+    """What a process leaves that plays the victim of the kernel's OOM killer: only a runtime could tell otherwise."""
+    return log_file.with_name(f"{log_file.stem}.{pid}.oom")
 
 
 def stand_in(module: str, folder: Path, *arguments: str) -> list[str]:

@@ -1,7 +1,229 @@
-"""Faults after which schedules do not run (F110 to F123)."""
+"""Faults after which schedules do not run, or only seem not to (F110 to F127)."""
 
 from __future__ import annotations
 
-from .world import Fault
+from collections.abc import Mapping
 
-FAULTS: tuple[Fault, ...] = ()
+from .identifiers import row_id
+from .schedule_acts import (
+    REPORTED,
+    accept_jobs,
+    almost_due,
+    delete_schedule,
+    delete_workflow,
+    empty_wrong_list,
+    fill_wrong_list,
+    foreign_lock,
+    forget_next,
+    give_lock_back,
+    hang_polls,
+    import_schedules,
+    kill_leader,
+    kill_schedulers,
+    lock_schedules,
+    mend,
+    miss_runs,
+    never_match,
+    put_off,
+    refuse_jobs,
+    replace_leader,
+    start_schedulers,
+    start_workers,
+    stop_workers,
+    switch_off,
+    take_lock,
+    take_lock_as_hash,
+    unlock_schedules,
+    wake_polls,
+)
+from .world import Act, Fault
+
+ALL = ("start-scheduler", "restart-scheduler", "free-leader-lock", "move-leader-key", "disable-schedule")
+REPORT: Mapping[str, str] = {"schedule": row_id("schedule", REPORTED)}
+
+
+def schedule(
+    id_: str,
+    title: str,
+    imitates: str,
+    expect: str | tuple[str, ...],
+    inject: Act,
+    heal: Act,
+    *,
+    helps: tuple[str, ...] = (),
+    inputs: Mapping[str, str] | None = None,
+) -> Fault:
+    causes = (expect,) if isinstance(expect, str) else expect
+    harmful = tuple(action for action in ALL if action not in helps)
+    playbook = "schedules-not-running"
+    return Fault(id_, title, "schedules", imitates, playbook, causes, helps, harmful, inject, heal, inputs=inputs or {})
+
+
+FAULTS = (
+    schedule(
+        "F110",
+        "Every scheduler is killed",
+        "the kernel's OOM killer takes the only scheduler, and nothing starts it again",
+        ("no-scheduler", "dead-leader-lock"),
+        kill_schedulers,
+        start_schedulers,
+        helps=("start-scheduler",),
+    ),
+    schedule(
+        "F111",
+        "The leader's lock never expires",
+        "somebody SET scheduler:leader by hand to 'fix' it",
+        "immortal-lock",
+        take_lock,
+        start_schedulers,
+        helps=("free-leader-lock",),
+    ),
+    schedule(
+        "F111b",
+        "The leader's lock is something else",
+        "another program stored a hash under the same name",
+        "wrong-type-lock",
+        take_lock_as_hash,
+        start_schedulers,
+        helps=("move-leader-key",),
+    ),
+    schedule(
+        "F112",
+        "The leader is killed, a standby waits for its lock",
+        "a node is lost; whoever deletes the lock now gains seconds and risks two leaders",
+        "dead-leader-lock",
+        kill_leader,
+        replace_leader,
+    ),
+    schedule(
+        "F113",
+        "The leader renews its lock and polls nothing",
+        "the polling goroutine waits for ever, the one that renews the lock goes on",
+        "leader-hung",
+        hang_polls,
+        wake_polls,
+        helps=("restart-scheduler",),
+    ),
+    schedule(
+        "F114",
+        "A transaction holds the table of schedules",
+        "somebody typed BEGIN and LOCK TABLE schedules into psql and went to lunch",
+        "db-blocked",
+        lock_schedules,
+        unlock_schedules,
+    ),
+    schedule(
+        "F115",
+        "A reported schedule is switched off",
+        "a colleague paused it last week and told nobody",
+        "inactive",
+        switch_off,
+        mend,
+        helps=("resume-schedule",),
+        inputs=REPORT,
+    ),
+    schedule(
+        "F115b",
+        "A reported schedule was deleted",
+        "a colleague deleted it; the dashboard of the reporter still lists it",
+        "deleted",
+        delete_schedule,
+        mend,
+        inputs=REPORT,
+    ),
+    schedule(
+        "F116",
+        "Schedules have no next time",
+        "an import wrote the rows itself and left next_run_at empty: the scheduler never picks them",
+        "next-run-null",
+        forget_next,
+        mend,
+        helps=("recompute-next-run",),
+    ),
+    schedule(
+        "F117",
+        "A schedule fires at every poll",
+        "a cron line for the 31st of February: LinkFlow stores year 1, which is always due",
+        "runaway-schedule",
+        never_match,
+        mend,
+        helps=("disable-schedule",),
+    ),
+    schedule(
+        "F118",
+        "The scheduler waits for a queue that does not exist",
+        "a script pushed to asynq:queue:default, where nothing ever reads, and where LinkFlow looks for backpressure",
+        "phantom-backpressure",
+        fill_wrong_list,
+        empty_wrong_list,
+        helps=("remove-phantom-list",),
+    ),
+    schedule(
+        "F119",
+        "A workspace sends more than its limit",
+        "a customer imported hundreds of schedules, all due at the same minute",
+        "dispatch-rate-limited",
+        import_schedules,
+        mend,
+    ),
+    schedule(
+        "F120",
+        "Schedules are sent, and nobody runs them",
+        "a deploy stopped the workers and did not start the new ones",
+        "dispatched-but-not-executed",
+        stop_workers,
+        start_workers,
+    ),
+    schedule(
+        "F121",
+        "Runs were skipped while the scheduler was away",
+        "an outage of half an hour last night: stale recovery moved every missed run to its next time",
+        "missed-while-down",
+        miss_runs,
+        mend,
+        helps=("catch-up",),
+    ),
+    schedule(
+        "F123",
+        "A moment late, as always",
+        "nothing: schedules are due and are about to be sent",
+        (),
+        almost_due,
+        mend,
+    ),
+    schedule(
+        "F124",
+        "Scheduled runs fail, one and all",
+        "the token of an integration expired",
+        "executed-but-failing",
+        refuse_jobs,
+        accept_jobs,
+    ),
+    schedule(
+        "F125",
+        "A next time that no cron line explains",
+        "a migration computed next_run_at in the wrong unit",
+        "far-future",
+        put_off,
+        mend,
+        helps=("recompute-next-run",),
+    ),
+    schedule(
+        "F126",
+        "A reported schedule's workflow is deleted",
+        "the workflow was thrown away, its schedule was not",
+        "workflow-unusable",
+        delete_workflow,
+        mend,
+        helps=("disable-reported",),
+        inputs=REPORT,
+    ),
+    schedule(
+        "F127",
+        "Somebody else's scheduler holds the lock",
+        "staging was pointed at the same Redis, and our own schedulers are stopped",
+        "foreign-lock",
+        foreign_lock,
+        give_lock_back,
+    ),
+)

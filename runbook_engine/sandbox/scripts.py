@@ -88,3 +88,16 @@ RELEASE = """
 if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end
 return 0
 """
+
+# KEYS global, workspace · ARGV now in ns, window in ns, global limit, workspace limit, member
+DISPATCH = """
+for _, key in ipairs(KEYS) do redis.call("ZREMRANGEBYSCORE", key, "-inf", ARGV[1] - ARGV[2]) end
+if redis.call("ZCARD", KEYS[1]) >= tonumber(ARGV[3]) or redis.call("ZCARD", KEYS[2]) >= tonumber(ARGV[4]) then
+    return 0
+end
+for _, key in ipairs(KEYS) do
+    redis.call("ZADD", key, ARGV[1], ARGV[5])
+    redis.call("PEXPIRE", key, math.floor(ARGV[2] / 1000000))
+end
+return 1
+"""

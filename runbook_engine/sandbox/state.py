@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import UsageError
 
 STATE_FILE = "state.json"
-ROLES = ("postgres", "linkflow", "runbook")
+ROLES = ("postgres", "linkflow", "runbook", "operator")
 
 
 @dataclass(frozen=True, slots=True)

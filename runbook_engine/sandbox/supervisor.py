@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunbookError, TargetError
-from . import guard, postgres, redis_server
+from . import guard, postgres, recovery, redis_server, release_ledger
 from .cron import plan_schedules
 from .environment import write_environment
 from .processes import Recipe, Service, stand_in
@@ -76,6 +76,8 @@ class Supervisor:
             case {"action": "release", "name": str(name)}:
                 if service := self.services.pop(name, None):
                     service.kill(signal.SIGKILL)
+            case {"service": str(name), "action": "rollback", "revision": str(revision)} if name in self.services:
+                return roll_back(self.state, self.services[name], revision)
             case {"service": str(name)} if name in self.services:
                 return act(self.services[name], request)
             case _:
@@ -98,12 +100,27 @@ def act(service: Service, request: dict[str, Any]) -> dict[str, Any]:
             service.scale(replicas)
         case {"action": "kill", "signal": int(number)}:
             service.kill(number)
+        case {"action": "signal", "signal": int(number)}:
+            service.send(number)
         case {"action": "replace", "after": after}:
             service.restart_after = after
         case _:
             raise TargetError(
                 "usage", f"{service.name} cannot do that. Known: status, start, stop, restart, scale 0 to 20", "no"
             )
+    return service.status()
+
+
+def roll_back(state: State, service: Service, revision: str) -> dict[str, Any]:
+    """Another version instead of the one that runs; the same one again is nothing to do."""
+    ledger = release_ledger.load(state, service.name)
+    ledger.find(revision)
+
+    def switch() -> None:
+        service.image = release_ledger.switch(state, service.name, revision)
+
+    if ledger.current != revision:
+        service.restart(switch)
     return service.status()
 
 
@@ -159,7 +176,7 @@ def prepare(state: State, cache: Path, say: Callable[[str], None]) -> str:
     password = postgres.prepare_data(state.postgres_binaries, state.postgres_data, cache, state.postgres_port, say)
     for name, secret in state.passwords.items():
         write_private(state.folder / f"{name}.password", secret)
-    for leftover in ("knobs.json", "faults.json"):
+    for leftover in ("knobs.json", "faults.json", "releases.json"):
         (state.folder / leftover).unlink(missing_ok=True)
     save_state(state)
     write_environment(state)
@@ -179,7 +196,9 @@ def start_all(supervisor: Supervisor, known_password: str, say: Callable[[str], 
     threads = []
     for name, desired in STAND_INS.items():
         recipe = stand_in_recipe(state, name, desired)
-        threads.append(threading.Thread(target=start_one, args=(supervisor.add(name, recipe), failures)))
+        service = supervisor.add(name, recipe)
+        service.image = release_ledger.current_image(state, name)
+        threads.append(threading.Thread(target=start_one, args=(service, failures)))
         threads[-1].start()
     for thread in threads:
         thread.join()
@@ -251,6 +270,7 @@ def supervise(options: argparse.Namespace, say: Callable[[str], None], done: Cal
                 door.shutdown()
         finally:
             supervisor.end()
+            recovery.stop_side(run_folder)
     finally:
         shutil.rmtree(run_folder, ignore_errors=True)
         assert keeper.stdin

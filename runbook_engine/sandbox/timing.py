@@ -77,6 +77,22 @@ class Timing:
         return self.pace
 
     @property
+    def stale(self) -> float:
+        return 600 * self.pace
+
+    @property
+    def stale_every(self) -> float:
+        return 300 * self.pace
+
+    @property
+    def dispatch_window(self) -> float:
+        return 60 * self.pace
+
+    @property
+    def webhook_every(self) -> float:
+        return 2 * self.pace
+
+    @property
     def jobs_rate(self) -> float:
         return JOBS_PER_SECOND / self.pace
 

@@ -12,23 +12,25 @@ import json
 import os
 import queue
 import random
-import signal
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import psycopg
 import redis
 
 from ..asynq.wire import ServerInfo, TaskMessage, WorkerInfo
+from .ailments import Ailments
 from .broker import LEASE_EXPIRED, QUEUES, Broker, connect_redis
 from .executions import ExecutionWriter, Written
 from .knobs import KnobReader
 from .standin import StandIn
 from .timing import CONCURRENCY, Timing
+from .webhooks import create_group, process, receive
 
 CRASH_AFTER_JOBS = 4
 
@@ -50,12 +52,14 @@ class Worker:
         self.concurrency = self.knobs.now().concurrency or CONCURRENCY
         self.born = time.time()
         self.chance = random.Random(process.state.seed * 100003 + os.getpid())
-        self.broker = Broker(connect_redis(process.state))
+        port = self.knobs.now().worker_redis_port
+        self.broker = Broker(connect_redis(process.state if port is None else replace(process.state, redis_port=port)))
         self.server_id = str(uuid.uuid4())
         self.running: dict[str, Job] = {}
         self.status = "active"
         self._due: list[Job] = []
         self._hung: list[Job] = []
+        self._endless: list[Job] = []
         # Not SimpleQueue: a signal at the end of its timeout makes it wait for ever (CPython 3.11).
         self._written: queue.Queue[Written] = queue.Queue()
         self._writer = ExecutionWriter(process.state.postgres_dsn(application="linkflow-worker"), self._written.put)
@@ -63,15 +67,20 @@ class Worker:
         self._next_take = 0.0
         self._taken = 0
         self._luck = self.chance.uniform(0.7, 1.3)  # two workers do not run out of memory in the same moment
+        self.ailments = Ailments(process, self.knobs, self._luck)
 
     def run(self) -> None:
-        self.heartbeat()
+        self._fill_pool()
+        with contextlib.suppress(redis.RedisError):  # full or read-only: this one starts all the same
+            self.heartbeat()
+            create_group(self.broker.client)
         self._writer.start()
         for every, act in (
             (self.timing.heartbeat, self.heartbeat),
             (self.timing.forward_every, self.forward),
             (self.timing.recover_every, self.recover),
             (self.timing.janitor_every, self.clean),
+            (self.timing.webhook_every, self.take_webhooks),
         ):
             threading.Thread(target=self._repeat, args=(every, act), daemon=True).start()
         self.process.log("info", "Starting processing", concurrency=self.concurrency)
@@ -83,6 +92,12 @@ class Worker:
             self._take()
             self._rest()
         self._stop()
+
+    def _fill_pool(self) -> None:
+        """Idle connections beside the one that writes, as a pool of Go's keeps them."""
+        dsn = self.process.state.postgres_dsn(application="linkflow-worker")
+        with contextlib.suppress(psycopg.Error):
+            self._pool = [psycopg.connect(dsn) for _ in range(self.knobs.now().worker_pool - 1)]
 
     def _take(self) -> None:
         free = self.concurrency - len(self.running)
@@ -105,10 +120,14 @@ class Worker:
         self._taken += 1
         usual = self.timing.job * self.chance.uniform(0.9, 1.1)
         slow = (knobs.job_seconds or 0.0) * self.chance.uniform(0.6, 1.4)
-        job = Job(time.monotonic() + (slow or usual), message, time.time(), str(uuid.uuid4()), knobs.job_error)
+        content = payload(message)
+        error = knobs.workflow_errors.get(content["workflow_id"], knobs.job_error)
+        job = Job(time.monotonic() + (slow or usual), message, time.time(), str(uuid.uuid4()), error)
         self.running[message.id] = job
-        self._writer.begin(job.execution, payload(message))
-        if knobs.crash_every and self._taken > CRASH_AFTER_JOBS:
+        self._writer.begin(job.execution, content)
+        if self.ailments.strike(message):
+            self._endless.append(job)
+        elif knobs.crash_every and self._taken > CRASH_AFTER_JOBS:
             self._hung.append(job)  # the leak: it holds its memory until the kernel ends the process
         elif knobs.hang_before > self.born:
             self._hung.append(job)
@@ -121,6 +140,10 @@ class Worker:
             self._due += self._hung
             heapq.heapify(self._due)
             self._hung.clear()
+        if self._endless and not knobs.doomed:
+            self._due += self._endless
+            heapq.heapify(self._due)
+            self._endless.clear()
         now = time.monotonic()
         while self._due and self._due[0].due <= now:
             job = heapq.heappop(self._due)
@@ -162,7 +185,7 @@ class Worker:
     def _crash_perhaps(self) -> None:
         every = self.knobs.now().crash_every
         if every and time.time() - self.born > every * self._luck:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.ailments.die_of_memory()
 
     def _stop(self) -> None:
         """asynq: take nothing more, let running jobs finish for 8 s, put the others back to the front."""
@@ -220,6 +243,10 @@ class Worker:
     def clean(self) -> None:
         for name in QUEUES:
             self.broker.clean(name)
+
+    def take_webhooks(self) -> None:
+        receive(self.broker.client, self.chance)
+        process(self.broker.client, f"{socket.gethostname()}-{os.getpid()}")
 
     def recover(self) -> None:
         for name in QUEUES:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,9 @@ class World:
 
     def act(self, service: str, action: str, **details: Any) -> dict[str, Any]:
         return request(self.state, {"service": service, "action": action, **details})
+
+    def signal(self, service: str, number: int) -> None:
+        self.act(service, "signal", signal=number)
 
     def hold(self, fault: str) -> None:
         """Start a process whose sessions hold what the fault needs held."""
@@ -114,3 +117,4 @@ class Fault:
     harmful: tuple[str, ...]
     inject: Act
     heal: Act
+    inputs: Mapping[str, str] = field(default_factory=dict)  # what the person who reports it says

@@ -1,5 +1,5 @@
 """What `status`, `start`, `stop`, `restart`, `scale` and `logs` mean to docker compose, kubernetes, systemd or a
-command of one's own: the words to run.
+command of one's own: the words to run. Versions and debug mode stand in files of their own.
 
 Pure: it runs nothing. It must never guess a mapping, nor name more than the one service.
 """
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from ..errors import Refused, TargetError
 from ..executor import Json
 
-VERBS = ("status", "start", "stop", "restart", "scale", "logs")
+VERBS = ("status", "start", "stop", "restart", "scale", "logs", "history", "rollback", "debug", "debugging")
+READS = ("status", "logs", "history", "debugging")
 KINDS = ("command", "compose", "kubernetes", "systemd")
+PLACEHOLDERS = {"scale": "replicas", "rollback": "revision", "debug": "seconds"}
 STOP_SECONDS = 35
 """The API drains for up to 30 s; docker would kill it after 10."""
 SYSTEMD_PROPERTIES = (
@@ -40,7 +42,7 @@ class Mapped:
                 return f"compose project {project}, service {self.service}" if project else f"compose {self.service}"
             case "kubernetes":
                 context = f"{self.settings['context']}/" if self.settings.get("context") else ""
-                return f"kubernetes {context}{_namespace(self)}/{deployment(self)}"
+                return f"kubernetes {context}{namespace(self)}/{deployment(self)}"
             case "systemd":
                 return f"systemd unit {unit(self)}"
             case _:
@@ -54,6 +56,8 @@ class Values:
     replicas: int | None = None
     lines: int = 200
     since: int | None = None
+    revision: str | None = None
+    seconds: int | None = None
 
 
 def mapped(name: str, settings: Mapping[str, Json]) -> Mapped:
@@ -84,14 +88,16 @@ def command_words(service: Mapped, verb: str, values: Values | None = None) -> l
     """A command of the environment's own, its placeholders filled; never split nor given to a shell."""
     words = service.settings.get(verb)
     if not isinstance(words, list) or not words:
-        placeholder = ', "{replicas}"' if verb == "scale" else ""
-        raise _unsupported(service, verb, f"add `{verb}: [program, {verb}{placeholder}]` under command:")
+        placeholder = f', "{{{PLACEHOLDERS[verb]}}}"' if verb in PLACEHOLDERS else ""
+        raise unsupported(service, verb, f"add `{verb}: [program, {verb}{placeholder}]` under command:")
     values = values or Values()
     filled = {
         "{service}": service.service,
         "{replicas}": str(values.replicas),
         "{lines}": str(values.lines),
         "{since}": str(values.since or ""),
+        "{revision}": str(values.revision),
+        "{seconds}": str(values.seconds),
     }
     return [str(words[0]), *(_fill(str(word), filled) for word in words[1:])]
 
@@ -102,7 +108,7 @@ def _fill(word: str, values: Mapping[str, str]) -> str:
     return word
 
 
-def _unsupported(service: Mapped, verb: str, mend: str) -> TargetError:
+def unsupported(service: Mapped, verb: str, mend: str) -> TargetError:
     return TargetError("unsupported", f"service {service.service}: {service.kind} cannot {verb}; {mend}", "no")
 
 
@@ -144,7 +150,7 @@ def stats_words(ids: Sequence[str]) -> list[str]:
     return ["docker", "stats", "--no-stream", "--no-trunc", "--format", "{{json .}}", *ids]
 
 
-def _namespace(service: Mapped) -> str:
+def namespace(service: Mapped) -> str:
     return str(service.settings.get("namespace") or "default")
 
 
@@ -154,14 +160,14 @@ def deployment(service: Mapped) -> str:
 
 def kubectl(service: Mapped) -> list[str]:
     context = ["--context", str(service.settings["context"])] if service.settings.get("context") else []
-    return ["kubectl", *context, "-n", _namespace(service)]
+    return ["kubectl", *context, "-n", namespace(service)]
 
 
 def _kubernetes_words(service: Mapped, verb: str, values: Values) -> list[str]:
     name = f"deployment/{deployment(service)}"
     replicas = service.settings.get("replicas")
     if verb == "start" and replicas is None:
-        raise _unsupported(service, verb, "add `replicas: N` under kubernetes:, how many to start")
+        raise unsupported(service, verb, "add `replicas: N` under kubernetes:, how many to start")
     since = [f"--since={values.since}s"] if values.since else []
     tails = {
         "start": ["scale", name, f"--replicas={replicas}"],
@@ -181,6 +187,17 @@ def pods_words(service: Mapped, selector: str) -> list[str]:
     return [*kubectl(service), "get", "pods", "-l", selector, "-o", "json"]
 
 
+def slices_words(service: Mapped) -> list[str]:
+    """Those of the service that the environment names, else all of the namespace."""
+    name = service.settings.get("endpoints")
+    which = ["-l", f"kubernetes.io/service-name={name}"] if name else []
+    return [*kubectl(service), "get", "endpointslices", *which, "-o", "json"]
+
+
+def autoscalers_words(service: Mapped) -> list[str]:
+    return [*kubectl(service), "get", "hpa", "-o", "json"]
+
+
 def unit(service: Mapped) -> str:
     return str(service.settings.get("unit") or service.service)
 
@@ -191,7 +208,7 @@ def _systemctl(service: Mapped) -> list[str]:
 
 def _systemd_words(service: Mapped, verb: str, values: Values) -> list[str]:
     if verb == "scale":
-        raise _unsupported(service, verb, "a unit runs once; map the service to command: with a scale: list")
+        raise unsupported(service, verb, "a unit runs once; map the service to command: with a scale: list")
     if verb != "logs":
         return [*_systemctl(service), verb, "--", unit(service)]
     since = ["--since", f"-{values.since}s"] if values.since else []

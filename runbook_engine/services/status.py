@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ..errors import TargetError
 from ..executor import Json
@@ -26,10 +26,20 @@ STATUS: Mapping[str, Json] = {
     "rss": None,
     "memory_limit": None,
     "waiting": None,
+    "reason": None,
+    "health": None,
+    "image": None,
+    "images": [],
+    "endpoints_ready": None,
+    "probe_paths": None,
+    "autoscaled": None,
+    "autoscaler": None,
+    "debug": None,
     "processes": [],
 }
 _UNITS = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4}
 _UNITS |= {"kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
+_SYSTEMD_REASONS = {"oom-kill": "OOMKilled", "success": None, "": None}
 
 
 def read_json(text: str, what: str) -> Json:
@@ -66,7 +76,14 @@ def status_of_compose(
     """From `ps`, `inspect` and `stats`; the last two may lack a container that has just gone."""
     details = {str(row.get("Id")): row for row in inspected}
     usage = {str(row.get("ID") or row.get("Container")): row for row in stats}
-    return _summary([_container(row, _of(details, row), _of(usage, row)) for row in listed])
+    found = [(row, _of(details, row)) for row in listed]
+    return _summary([_container(row, detail, _of(usage, row)) for row, detail in found if not is_one_off(detail)])
+
+
+def is_one_off(detail: Mapping[str, Json]) -> bool:
+    """What `docker compose run` started is none of the service's own containers."""
+    labels = (detail.get("Config") or {}).get("Labels") or {}
+    return str(labels.get("com.docker.compose.oneoff")) == "True"
 
 
 def _of(found: Mapping[str, Mapping[str, Json]], row: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -82,6 +99,7 @@ def _container(row: Mapping[str, Json], detail: Mapping[str, Json], usage: Mappi
     runs = name == "running"
     return {
         "id": row.get("ID"),
+        "pid": state.get("Pid") or None,
         "name": row.get("Name"),
         "state": name,
         "health": health,
@@ -92,91 +110,51 @@ def _container(row: Mapping[str, Json], detail: Mapping[str, Json], usage: Mappi
         "started_at": moment(state.get("StartedAt")),
         "finished_at": moment(state.get("FinishedAt")),
         "memory_limit": (detail.get("HostConfig") or {}).get("Memory") or None,
-        "image": row.get("Image"),
+        "reason": _reason(state, runs),
+        "image": (detail.get("Config") or {}).get("Image") or row.get("Image"),
+        "image_id": detail.get("Image"),
         "cpu": _percent(usage.get("CPUPerc")),
         "rss": _size(str(usage.get("MemUsage") or "").partition("/")[0]),
     }
 
 
+def _reason(state: Mapping[str, Json], runs: bool) -> str | None:
+    """Why it ended, in the words of kubernetes; docker's own error where it could not even start."""
+    if state.get("OOMKilled"):
+        return "OOMKilled"
+    if state.get("Error"):
+        return str(state["Error"])
+    # Of one that was started again docker forgets the exit code.
+    if runs or moment(state.get("FinishedAt")) is None:
+        return None
+    return "Error" if state.get("ExitCode") else "Completed"
+
+
 def _summary(processes: list[dict[str, Json]]) -> dict[str, Json]:
     ended = [each for each in processes if each["state"] != "running"]
     last = max(ended, key=lambda each: each["finished_at"] or "", default=None)
+    images = sorted({str(each["image"]) for each in processes if each["image"]})
     return {
         **STATUS,
         "running": len(processes) - len(ended),
         "ready": sum(1 for each in processes if each["ready"]),
-        "restarts": _total(processes, "restarts"),
+        "restarts": total(processes, "restarts"),
         "exit_code": last["exit_code"] if last else None,
-        "oom_killed": _any(processes, "oom_killed"),
-        "started_at": _latest(processes),
-        "cpu": _total(processes, "cpu"),
-        "rss": _total(processes, "rss"),
+        "reason": (last or next((each for each in processes if each["reason"]), {})).get("reason"),
+        "health": _worst([str(each["health"]) for each in processes if each["health"]]),
+        "image": images[0] if images else None,
+        "images": images,
+        "oom_killed": any_of(processes, "oom_killed"),
+        "started_at": latest(processes),
+        "cpu": total(processes, "cpu"),
+        "rss": total(processes, "rss"),
         "memory_limit": max((each["memory_limit"] for each in processes if each["memory_limit"]), default=None),
         "processes": processes,
     }
 
 
-def selector_of(found: Mapping[str, Json]) -> str:
-    """A deployment's own selector, as `-l` wants it."""
-    selector = (found.get("spec") or {}).get("selector") or {}
-    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
-    for rule in selector.get("matchExpressions") or []:
-        among = ",".join(rule.get("values") or [])
-        forms = {
-            "In": f"{rule['key']} in ({among})",
-            "NotIn": f"{rule['key']} notin ({among})",
-            "Exists": str(rule["key"]),
-        }
-        parts.append(forms.get(str(rule.get("operator")), f"!{rule['key']}"))
-    return ",".join(parts)
-
-
-def status_of_kubernetes(found: Mapping[str, Json], pods: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
-    """From the deployment and its pods, each with the reason of its last end."""
-    processes = [_pod(pod) for pod in pods]
-    ended = max(processes, key=lambda each: each["finished_at"] or "", default=None)
-    waiting = sorted({each["waiting"] for each in processes if each["waiting"]})
-    return {
-        **STATUS,
-        "running": sum(1 for each in processes if each["state"] == "Running"),
-        "desired": (found.get("spec") or {}).get("replicas"),
-        "ready": (found.get("status") or {}).get("readyReplicas") or 0,
-        "restarts": _total(processes, "restarts"),
-        "exit_code": ended["exit_code"] if ended else None,
-        "oom_killed": _any(processes, "oom_killed"),
-        "started_at": _latest(processes),
-        "waiting": waiting[0] if waiting else None,
-        "processes": processes,
-    }
-
-
-def _pod(pod: Mapping[str, Json]) -> dict[str, Json]:
-    status: Mapping[str, Json] = pod.get("status") or {}
-    containers: list[Mapping[str, Json]] = status.get("containerStatuses") or []
-    states = [each.get("state") or {} for each in containers]
-    ends = [end for each in containers if (end := _end(each))]
-    last = max(ends, key=lambda end: str(end.get("finishedAt") or ""), default={})
-    waits = [str(state["waiting"].get("reason")) for state in states if state.get("waiting")]
-    started = [str(state["running"].get("startedAt")) for state in states if state.get("running")]
-    return {
-        "name": (pod.get("metadata") or {}).get("name"),
-        "state": status.get("phase"),
-        "ready": bool(containers) and all(each.get("ready") for each in containers),
-        "restarts": sum(int(each.get("restartCount") or 0) for each in containers),
-        "exit_code": last.get("exitCode"),
-        "reason": last.get("reason"),
-        "oom_killed": any(end.get("reason") == "OOMKilled" for end in ends),
-        "finished_at": moment(last.get("finishedAt")),
-        "started_at": moment(max(started, default=None)),
-        "waiting": waits[0] if waits else None,
-        "image": next((each.get("image") for each in containers), None),
-    }
-
-
-def _end(container: Mapping[str, Json]) -> Mapping[str, Json]:
-    now, before = container.get("state") or {}, container.get("lastState") or {}
-    found: Mapping[str, Json] = now.get("terminated") or before.get("terminated") or {}
-    return found
+def _worst(healths: Sequence[str]) -> str | None:
+    return next((name for name in ("unhealthy", "starting", "healthy") if name in healths), None)
 
 
 def status_of_systemd(text: str, service: Mapped) -> dict[str, Json]:
@@ -184,16 +162,19 @@ def status_of_systemd(text: str, service: Mapped) -> dict[str, Json]:
     shown = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     if shown.get("LoadState") == "not-found":
         raise TargetError("not_found", f"systemd knows no unit {unit(service)}", "no")
+    result = shown.get("Result", "")
     runs = shown.get("ActiveState") in ("active", "reloading")
     rss = _number(shown.get("MemoryCurrent"))
-    process = {"id": _number(shown.get("MainPID")), "name": unit(service), "state": shown.get("SubState"), "rss": rss}
+    pid = _number(shown.get("MainPID"))
+    process = {"id": pid, "pid": pid, "name": unit(service), "state": shown.get("SubState"), "rss": rss}
     return {
         **STATUS,
         "running": int(runs),
         "ready": int(runs),
         "restarts": _number(shown.get("NRestarts")),
         "exit_code": None if runs else _number(shown.get("ExecMainStatus")),
-        "oom_killed": shown.get("Result") == "oom-kill",
+        "reason": _SYSTEMD_REASONS.get(result, result),
+        "oom_killed": result == "oom-kill",
         "started_at": _systemd_moment(shown.get("ActiveEnterTimestamp", "")),
         "rss": rss,
         "memory_limit": _number(shown.get("MemoryMax")),
@@ -206,6 +187,15 @@ def moment(value: Json) -> str | None:
     if not isinstance(value, str) or not value or value.startswith("0001-"):
         return None
     return re.sub(r"(\.\d{6})\d+", r"\1", value)
+
+
+def epoch(text: str | None) -> float | None:
+    """Seconds since 1970 of an ISO time; one without a zone is in UTC."""
+    try:
+        found = datetime.fromisoformat(moment(text) or "")
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def _systemd_moment(value: str) -> str | None:
@@ -232,15 +222,15 @@ def _size(text: str) -> int | None:
     return int(float(found[1]) * unit_size) if found and unit_size else None
 
 
-def _total(processes: Sequence[Mapping[str, Json]], key: str) -> Json:
+def total(processes: Sequence[Mapping[str, Json]], key: str) -> Json:
     known = [each[key] for each in processes if each.get(key) is not None]
     return sum(known) if known else None
 
 
-def _any(processes: Sequence[Mapping[str, Json]], key: str) -> bool | None:
+def any_of(processes: Sequence[Mapping[str, Json]], key: str) -> bool | None:
     known = [bool(each[key]) for each in processes if each.get(key) is not None]
     return any(known) if known else None
 
 
-def _latest(processes: Sequence[Mapping[str, Json]]) -> str | None:
+def latest(processes: Sequence[Mapping[str, Json]]) -> str | None:
     return max((each["started_at"] for each in processes if each["started_at"]), default=None)

@@ -174,6 +174,29 @@ def lasting_calls(text: str) -> tuple[str, ...]:
     return tuple(str(call) for call in lasting if call.name not in ROLLED_BACK)
 
 
+def unjudged_calls(text: str) -> tuple[FunctionCall, ...]:
+    """Functions that are not known to change nothing, in a statement of any kind."""
+    return tuple(
+        call
+        for part in statements(text)
+        for call in _calls(part)
+        if not call.reads and not _is_written_to(part, call.start)
+    )
+
+
+def _is_written_to(part: Sequence[Token], start: int) -> bool:
+    """Whether the name before this parenthesis is grammar of a write: its table, or the columns that it sets."""
+    index = next(index for index, token in enumerate(part) if token.start == start)
+    before = _qualified(part, index) - 1
+    if _is(_at(part, before), "into") and _is(_at(part, before - 1), "insert"):
+        return True
+    if before != index - 1 or not _is(_at(part, index + 1), "("):
+        return False
+    if _is(part[index], "conflict") and _is(_at(part, before), "on"):
+        return _is(_at(part, _closing(part, index + 1) + 1), "do")
+    return _is(part[index], "set") and _is(_at(part, before), "update") and _is(_at(part, before - 1), "do")
+
+
 def _is_unicode_name(token: Token) -> bool:
     return token.kind == "name" and not token.text.startswith('"')
 

@@ -13,13 +13,12 @@ from ..executor import Json
 
 _CONNECT_FAILURES = (
     ("too_many", r"too many clients already|remaining connection slots are reserved|too many connections for"),
-    ("not_ready", r"starting up|in recovery mode|shutting down|not yet accepting"),
+    ("too_many", r"no more connections allowed"),  # PgBouncer
+    ("not_ready", r"starting up|in recovery mode|shutting down|not yet accepting|system is not accepting"),
     ("db_closed", r"not currently accepting connections"),
-    ("no_db", r'database ".*" does not exist'),
-    (
-        "auth",
-        r'authentication failed|no pg_hba\.conf entry|no password supplied|not permitted to log in|role ".*" does not',
-    ),
+    ("no_db", r'database ".*" does not exist|no such database'),
+    ("auth", r"authentication failed|no pg_hba\.conf entry|pg_hba\.conf rejects|no password supplied"),
+    ("auth", r'not permitted to log in|role ".*" does not|permission denied for database'),
     ("dns", r"could not translate host name|Name or service not known|name resolution|failed to resolve host"),
     ("tls", r"SSL|certificate|TLS"),
     ("refused", r"Connection refused|No such file or directory"),

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import psycopg
@@ -23,6 +23,7 @@ from psycopg.types.string import TextLoader
 from ..errors import Refused, TargetError
 from ..executor import Call, Effect, Identity, Json
 from .answers import Connection, Statement, query, streamed, written
+from .planner import plan
 from .postgres import FROM_TEXT, first_line, timestamp
 from .text import classify, lasting_calls, placeholders, problems
 from .user_functions import refuse_user_functions
@@ -121,6 +122,9 @@ class ReadSession:
         return _identity(server, system, self._link.connection)
 
     def call(self, call: Call) -> Json:
+        if isinstance(call.request, Mapping):
+            with self._link.in_flight(call.deadline), self._transaction(call.deadline):
+                return plan(self._link.connection, call.request.get("plan"))
         statements = _statements(call)
         for statement in statements:
             effect, why = classify(statement.text)
@@ -196,6 +200,8 @@ class WriteSession:
                 raise self._link.failure(error, "no") from error
 
     def call(self, call: Call) -> Json:
+        if isinstance(call.request, Mapping):
+            raise Refused("a plan is read, and nothing is done by it: ask for it in symptoms or diagnosis")
         statements = _statements(call)
         if call.autocommit and len(statements) > 1:
             raise Refused(f"autocommit is for one lone statement, not for {len(statements)}")

@@ -25,7 +25,7 @@ Json = Any
 MOST_SUGGESTIONS = 100  # a file with more complaints was not mistyped
 GLOBAL = frozenset({"targets", "run"})
 SAMPLING = frozenset({"rate", "delta", "rises", "changes", "diff"})
-ANSWERED = frozenset({"error", "samples", "sampled"})
+ANSWERED = frozenset({"error", "samples", "sampled", "answered"})
 RESERVED = (
     GLOBAL
     | ANSWERED
@@ -39,6 +39,7 @@ _ELSEWHERE = {
     "call": "'call' exists only in what a step of symptoms or diagnosis asks",
     "samples": "'samples' exists only inside facts",
     "sampled": "'sampled' exists only inside facts",
+    "answered": "'answered' exists only inside facts",
     "error": "'error' exists only inside facts",
 }
 
@@ -184,7 +185,9 @@ def _scope_of(placed: Placed, scope: Scope) -> Scope:
 
 def _check_act(checking: Checking, placed: Placed, scope: Scope) -> None:
     act, loc = placed.act, placed.loc
-    code = act.executor == "sql" or (act.executor == "shell" and isinstance(act.request, str))
+    code = (act.executor == "sql" and not isinstance(act.request, dict)) or (
+        act.executor == "shell" and isinstance(act.request, str)
+    )
     if not code:
         _data(checking, (*loc, "request"), act.request, scope)
     _data(checking, (*loc, "with"), dict(act.bindings), scope)

@@ -66,7 +66,9 @@ def _mentioned(playbook: Playbook, probe: Probe) -> frozenset[str]:
     names = _names(probe.when).union(*(_names(text) for text in probe.facts.values()))
     derived = playbook.targets.get(probe.target or "")
     settings = [derived.host, derived.port, derived.database] if derived is not None else []
-    code = probe.executor == "sql" or (probe.executor == "shell" and isinstance(probe.request, str))
+    code = (probe.executor == "sql" and not isinstance(probe.request, dict)) or (
+        probe.executor == "shell" and isinstance(probe.request, str)
+    )
     data = [probe.bindings, probe.idents, settings, None if code else probe.request]
     try:
         return names | template_names(data)

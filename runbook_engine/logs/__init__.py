@@ -1,0 +1,1 @@
+"""What a log says: its lines read, counted and told apart."""

@@ -1,0 +1,234 @@
+"""Playbooks rehearsed without any target: scripted and recorded replies, honest failures, nothing opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import Place
+
+from runbook_engine.sandbox import control
+from runbook_engine.sandbox.state import State
+
+PLAYBOOK = """\
+runbook: 1
+name: paused
+title: A queue is paused
+inputs:
+  most: {type: integer, default: 10, help: jobs that may wait}
+targets: {redis: redis}
+symptoms:
+  - id: waiting
+    title: Jobs wait
+    asynq: {inspect: default}
+    facts: {pending: pending, stopped: paused}
+    present: pending > most
+diagnosis:
+  - id: load
+    title: Load
+    redis: [INFO]
+    sample: {times: 2, every: 10s}
+    facts: {commands: delta('result.total_commands_processed')}
+causes:
+  - id: queue-paused
+    needs: stopped
+    fix: [unpause]
+  - id: busy
+    needs: commands > 1000
+    advice: Wait.
+resolution:
+  - id: unpause
+    title: Resume it
+    effect: reversible
+    guard: stopped
+    impact: {count: pending, of: jobs start}
+    asynq: {resume: default}
+    undo:
+      asynq: {pause: default}
+    verify: {until: not stopped, within: 15s, hold: 10s}
+"""
+CASES = """\
+cases: paused
+replies:
+  waiting: {pending: 500, paused: true}
+  load: [{result: {total_commands_processed: 10}}, {result: {total_commands_processed: 20}}]
+tests:
+  - name: it is resumed
+    after: {unpause: {waiting: {pending: 0, paused: false}}}
+    gates: {unpause: "yes"}
+    expect: {outcome: fixed, top: queue-paused, done: [unpause], facts: {commands: 10}}
+  - name: declined
+    gates: {unpause: "no"}
+    expect: {outcome: refused, exit_code: 1, offered: [unpause], done: []}
+  - name: it does not help
+    gates: {unpause: "yes"}
+    expect: {outcome: not_fixed}
+  - name: healthy
+    replies: {waiting: {pending: 1, paused: false}}
+    expect: {outcome: healthy, present: {waiting: false}}
+  - name: Redis is away
+    replies:
+      waiting: {error: {code: refused, message: connection refused}}
+      load: {error: {code: refused, message: connection refused}}
+    expect: {outcome: error, present: {waiting: null}, unknown: [stopped, commands], says: [no target answered]}
+  - name: busy
+    replies:
+      waiting: {pending: 500, paused: false}
+      load: [{result: {total_commands_processed: 10}}, {result: {total_commands_processed: 5000}}]
+    expect: {outcome: diagnosed, causes: {busy: confirmed, queue-paused: refuted}}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "paused.yaml").write_text(PLAYBOOK)
+    (folder / "paused.test.yaml").write_text(CASES)
+    return Place(folder, tmp_path / "state")
+
+
+def test_scripted_cases_pass_and_visit_every_cause_and_action(place: Place) -> None:
+    finished = place.run("test", ".", "--coverage", "--at-least", "100", "--format", "json")
+    assert finished.code == 0, finished.said
+    (document,) = finished.document
+    assert [test["passed"] for test in document["tests"]] == [True] * 6
+    assert document["coverage"] == 1.0 and document["missing"] == ["inconclusive"]
+
+
+def test_no_namespace_no_server_no_network_is_needed(place: Place) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("an empty network namespace needs root and unshare")
+    runbook = str(Path(sys.executable).with_name("runbook"))
+    done = subprocess.run(
+        ["unshare", "-n", runbook, "test", "."], cwd=place.folder, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_failure_tells_place_difference_and_story(place: Place) -> None:
+    text = CASES.replace("{outcome: fixed, top: queue-paused", "{outcome: healthy, top: busy")
+    (place.folder / "paused.test.yaml").write_text(text)
+    finished = place.run("test", ".")
+    assert finished.code == 1
+    assert "FAILED paused.test.yaml:6: it is resumed" in finished.stdout
+    assert "outcome: expected healthy, was fixed" in finished.stdout
+    assert "top: expected busy, was queue-paused" in finished.stdout
+    assert "cause queue-paused: confirmed" in finished.stdout
+
+
+def test_a_step_that_nobody_answers_fails_the_test(place: Place) -> None:
+    text = "\n".join(line for line in CASES.splitlines() if not line.startswith("  load:"))
+    (place.folder / "paused.test.yaml").write_text(text)
+    finished = place.run("test", ".", "-k", "resumed")
+    assert finished.code == 1 and "nobody answers step 'load': give it a reply" in finished.stdout
+
+
+def test_too_little_coverage_fails_and_names_what_is_missing(place: Place) -> None:
+    (place.folder / "paused.test.yaml").write_text(CASES[: CASES.index("  - name: busy")])
+    finished = place.run("test", ".", "--at-least", "100")
+    assert finished.code == 1 and "no test visits: cause busy" in finished.stdout
+    assert place.run("test", ".").code == 0
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (CASES.replace("expect: {outcome: fixed,", "expects: {outcome: fixed,"), "expects"),
+        (CASES.replace("cases: paused\n", "cases: nowhere-to-be-found\n"), "nowhere-to-be-found"),
+        (CASES.replace("gates: {unpause:", "gates: {unpuase:", 1), "there is no action 'unpuase'"),
+        (CASES.replace("  waiting: {pending", "  waitng: {pending", 1), "there is no step 'waitng'"),
+        (CASES.replace("expect: {outcome: not_fixed}", "expect: {}"), "expects nothing"),
+        ("cases: paused\ntests: []\n", "tests"),
+    ],
+    ids=["a-misspelt-key", "no-such-playbook", "no-such-action", "no-such-step", "nothing-expected", "no-tests"],
+)
+def test_a_broken_file_is_refused_with_its_mend(place: Place, broken: str, says: str) -> None:
+    (place.folder / "paused.test.yaml").write_text(broken)
+    finished = place.run("test", ".")
+    assert finished.code in (2, 65) and says in finished.stderr and "Traceback" not in finished.said
+
+
+def test_junit_counts_what_failed(place: Place) -> None:
+    text = CASES.replace("expect: {outcome: not_fixed}", "expect: {outcome: fixed}")
+    (place.folder / "paused.test.yaml").write_text(text)
+    finished = place.run("test", ".", "--format", "junit")
+    assert finished.code == 1 and 'tests="6" failures="1"' in finished.stdout and "was not_fixed" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("declined\n", "declined\n    cassette: ../../etc/passwd\n"), "no file beside it"),
+        (("declined\n", "declined\n    replies: {waiting: {error: {code: refused}}}\n"), "needs a code and a message"),
+        (("declined\n", "declined\n    replies: {waiting: {answer: 1, seconds: 2s}}\n"), "seconds"),
+        (("declined\n", "declined\n    inputs: {mots: 3}\n"), "mots"),
+    ],
+    ids=["a-cassette-elsewhere", "half-an-error", "no-number", "no-such-input"],
+)
+def test_what_breaks_in_one_test_fails_it_and_no_other(place: Place, change: tuple[str, str], says: str) -> None:
+    (place.folder / "paused.test.yaml").write_text(CASES.replace(*change, 1))
+    finished = place.run("test", ".", "--format", "json")
+    (document,) = finished.document
+    failed = [test for test in document["tests"] if not test["passed"]]
+    assert finished.code == 1 and [test["name"] for test in failed] == ["declined"]
+    assert says in failed[0]["differences"][0] and "Traceback" not in finished.said
+
+
+def test_a_plan_carries_nothing_out(place: Place) -> None:
+    text = CASES.replace("  - name: declined\n", "  - name: declined\n    mode: plan\n").replace(
+        'gates: {unpause: "no"}\n    expect: {outcome: refused, exit_code: 1, offered: [unpause], done: []}',
+        "expect: {outcome: diagnosed, offered: [unpause], done: []}",
+    )
+    (place.folder / "paused.test.yaml").write_text(text)
+    assert place.run("test", ".").code == 0
+
+
+def test_no_test_chosen_is_no_success(place: Place) -> None:
+    assert place.run("test", ".", "-k", "nothing like it").code == 2
+    assert place.run("test", ".", "-k", "resumed", "--at-least", "10").code == 2
+
+
+def test_the_second_request_of_an_action_has_a_reply_of_its_own(place: Place) -> None:
+    act = "    asynq: {resume: default}\n"
+    each = PLAYBOOK.replace(act, "    each: \"['a', 'b']\"\n" + act)
+        "    asynq: {resume: default}\n", "    each: \"['a', 'b']\"\n    asynq: {resume: default}\n"
+    )
+    (place.folder / "paused.yaml").write_text(each)
+    failing = '[{affected: 1}, {error: {code: WRONGTYPE, message: no}, happened: "no"}]'
+    (place.folder / "paused.test.yaml").write_text(
+        CASES[: CASES.index("tests:")]
+        + f'tests:\n  - name: half\n    gates: {{unpause: "yes"}}\n    replies: {{unpause: {failing}}}\n'
+        "    expect: {outcome: not_fixed}\n"
+    )
+    finished = place.run("test", ".")
+    assert finished.code == 0, finished.said
+
+
+@pytest.mark.xdist_group("sandbox")
+def test_a_recorded_run_gives_the_same_story_offline_and_notices_a_changed_question(
+    sandbox: State, linkflow: Place, tmp_path: Path
+) -> None:
+    control.restore(sandbox)
+    control.break_(sandbox, "F32", 4)
+    kept = tmp_path / "kept"
+    live = linkflow.run("run", "queue-backlog", "--approve", "unpause", "--record", str(kept), "--output", "json")
+    assert live.code == 0, live.said
+    (cassette,) = kept.glob("*.jsonl")
+    assert all(password not in cassette.read_text() for password in sandbox.passwords.values())
+    expect = json.dumps({"outcome": "fixed", "top": "queue-paused", "done": ["unpause"]})
+    (kept / "queue-backlog.test.yaml").write_text(
+        f"cases: queue-backlog\ntests:\n  - {{name: as it was, cassette: {cassette.name}, expect: {expect}}}\n"
+    )
+    place = Place(kept, tmp_path / "state")
+    finished = place.run("test", ".")
+    assert finished.code == 0, finished.said
+    lines = cassette.read_text().replace("rb:canary", "rb:another")
+    cassette.write_text(lines)
+    changed = place.run("test", ".")
+    assert changed.code == 1 and "step 'canary' asks something else than was recorded" in changed.stdout
