@@ -197,8 +197,6 @@ def test_no_test_chosen_is_no_success(place: Place) -> None:
 def test_the_second_request_of_an_action_has_a_reply_of_its_own(place: Place) -> None:
     act = "    asynq: {resume: default}\n"
     each = PLAYBOOK.replace(act, "    each: \"['a', 'b']\"\n" + act)
-        "    asynq: {resume: default}\n", "    each: \"['a', 'b']\"\n    asynq: {resume: default}\n"
-    )
     (place.folder / "paused.yaml").write_text(each)
     failing = '[{affected: 1}, {error: {code: WRONGTYPE, message: no}, happened: "no"}]'
     (place.folder / "paused.test.yaml").write_text(
