@@ -19,7 +19,7 @@ from .errors import JournalError
 
 JOURNAL_FORMAT = 1
 LOCK_PATIENCE = 5.0
-_OURS = {"journal.db", "journal.db-wal", "journal.db-shm", "locks", "reports"}
+_OURS = {"journal.db", "journal.db-wal", "journal.db-shm", "locks", "reports", "exports"}
 _NETWORK = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "glusterfs", "fuse.glusterfs", "lustre", "beegfs")
 )

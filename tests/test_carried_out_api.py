@@ -16,7 +16,7 @@ from runbook_engine.sandbox.baseline import probe_health, wait_until
 from runbook_engine.sandbox.service import request
 from runbook_engine.sandbox.state import State
 
-pytestmark = pytest.mark.xdist_group("sandbox-api")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("sandbox-api")]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from carried_out import assert_fixed, broken
 
 from runbook_engine.sandbox.state import State
 
-pytestmark = pytest.mark.xdist_group("sandbox-backlog")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("sandbox-backlog")]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from runbook_engine.sandbox.postgres import connect_superuser
 from runbook_engine.sandbox.service import request
 from runbook_engine.sandbox.state import State
 
-pytestmark = pytest.mark.xdist_group("sandbox-database")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("sandbox-database")]
 
 INDEXES = "select array_agg(indexdef order by indexdef) from pg_indexes where tablename = 'executions'"
 SETTINGS = "select array_agg(setting) from pg_db_role_setting, unnest(setconfig) as setting where setrole = 'linkflow'::regrole"

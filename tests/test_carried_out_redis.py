@@ -21,7 +21,7 @@ from runbook_engine.sandbox.service import request
 from runbook_engine.sandbox.state import State
 from runbook_engine.sandbox.webhooks import GROUP, STREAM
 
-pytestmark = pytest.mark.xdist_group("sandbox-redis")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("sandbox-redis")]
 
 
 @pytest.fixture(autouse=True)

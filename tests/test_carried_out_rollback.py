@@ -20,7 +20,7 @@ from runbook_engine.sandbox.service import run as run_service
 from runbook_engine.sandbox.state import State
 from runbook_engine.sandbox.world import World
 
-pytestmark = pytest.mark.xdist_group("sandbox-rollback")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("sandbox-rollback")]
 
 
 def versions(state: State) -> dict[str, Any]:

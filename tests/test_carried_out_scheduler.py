@@ -33,7 +33,7 @@ from runbook_engine.sandbox.service import request
 from runbook_engine.sandbox.state import State
 from runbook_engine.targets import load_environment
 
-pytestmark = pytest.mark.xdist_group("sandbox-scheduler")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("sandbox-scheduler")]
 
 SCHEDULES = """
 select id::text, name, cron_expression, is_active, next_run_at, last_run_at, run_count, deleted_at from schedules

@@ -26,7 +26,7 @@ from runbook_engine.sandbox.service import request
 from runbook_engine.sandbox.state import State
 from runbook_engine.sandbox.world import World
 
-pytestmark = pytest.mark.xdist_group("sandbox-worker")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("sandbox-worker")]
 
 PENDING, ARCHIVED = key("default", "pending"), key("default", "archived")
 STUCK = """

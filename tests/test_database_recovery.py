@@ -21,7 +21,7 @@ from runbook_engine.sandbox.baseline import probe_health, wait_until
 from runbook_engine.sandbox.postgres import connect_superuser
 from runbook_engine.sandbox.state import State
 
-pytestmark = pytest.mark.xdist_group("sandbox-database-recovery")
+pytestmark = [pytest.mark.trial, pytest.mark.xdist_group("sandbox-database-recovery")]
 
 ACL = """
 select d.datconnlimit, pg_get_userbyid(d.datdba), array(select unnest(d.datacl)::text order by 1),

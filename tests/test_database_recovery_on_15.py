@@ -19,6 +19,8 @@ from runbook_engine.sandbox import postgres, recovery
 from runbook_engine.sandbox.environment import environment
 from runbook_engine.sandbox.state import ROLES, State, write_private
 
+pytestmark = pytest.mark.trial
+
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 
 

@@ -11,6 +11,8 @@ import signal
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .broker import connect_redis
 from .redis_server import data_folder
@@ -33,6 +35,18 @@ CLEAN = {
 }
 
 
+def connect_once(state: State, timeout: float) -> redis.Redis:
+    """A client that takes the first answer: redis-py would ask a server that loads again and again, for seconds."""
+    return redis.Redis(
+        host="127.0.0.1",
+        port=state.redis_port,
+        password=state.passwords["redis"],
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 def restore_redis(state: State) -> None:
     """Clean settings where they can still be given, a fresh server where they cannot."""
     request(state, {"service": "redis", "action": "start"})
@@ -52,7 +66,7 @@ def renew_redis(state: State) -> None:
 
 def _cleaned(state: State) -> bool:
     try:
-        with contextlib.closing(connect_redis(state, timeout=1.0)) as client:
+        with contextlib.closing(connect_once(state, 1.0)) as client:
             client.client_unpause()
             client.replicaof("no", "one")
             for name, value in CLEAN.items():

@@ -9,8 +9,7 @@ import signal
 import redis
 
 from .baseline import wait_until
-from .broker import connect_redis
-from .redis_care import renew_redis, restore_redis
+from .redis_care import connect_once, renew_redis, restore_redis
 from .redis_server import data_folder, version_of
 from .state import State
 from .world import Act, Fault, World
@@ -31,7 +30,7 @@ for n = 1, tonumber(ARGV[1]) do redis.call('set', 'execution:cache:' .. n, value
 def refusal(state: State) -> str:
     """The word with which a new client's write is refused, or nothing. Not answering is a word as well."""
     try:
-        with contextlib.closing(connect_redis(state, timeout=0.5)) as client:
+        with contextlib.closing(connect_once(state, 0.5)) as client:
             client.set("rb:probe", "1", px=10)
     except redis.exceptions.TimeoutError:
         return "timeout"
@@ -76,7 +75,8 @@ def change_password(world: World) -> None:
 def take_connections(world: World) -> None:
     world.hold("F100d")
     with world.redis() as client:
-        client.config_set("maxclients", int(client.info("clients")["connected_clients"]) - world.chance.randint(2, 3))
+        # The client that says so is one of them: when it goes, there is exactly no room.
+        client.config_set("maxclients", int(client.info("clients")["connected_clients"]) - 1)
 
 
 def lose_master(world: World) -> None:
