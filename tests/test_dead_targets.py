@@ -82,7 +82,7 @@ def test_without_redis_its_refusal_is_the_cause_and_all_else_is_unknown(sandbox:
         finished = diagnose(linkflow)
     document = finished.document
     assert (finished.code, document["outcome"]) == (1, "diagnosed")
-    assert (document["causes"][0]["id"], document["causes"][0]["verdict"]) == ("redis-not-writable", "confirmed")
+    assert (document["causes"][0]["id"], document["causes"][0]["verdict"]) == ("redis-not-answering", "confirmed")
     assert document["facts"]["redis_write"] == "refused"
     assert "refused" in document["unknown"]["worst"] and "paused" in document["unknown"]
     assert document["facts"]["pg_clients"] > 0, "PostgreSQL still answers"
@@ -108,7 +108,7 @@ def test_without_both_what_is_confirmable_is_confirmed(sandbox: State, linkflow:
     playbook.write_text(WITHOUT_CAUSE)
     with stopped(sandbox, "postgres", "redis"):
         finished, nothing = diagnose(linkflow), diagnose(linkflow, str(playbook))
-    assert (finished.code, finished.document["causes"][0]["id"]) == (1, "redis-not-writable")
+    assert (finished.code, finished.document["causes"][0]["id"]) == (1, "redis-not-answering")
     assert {"worst", "victims"} <= finished.document["unknown"].keys()
     assert (nothing.code, nothing.document["outcome"]) == (69, "error")
     assert nothing.document["unknown"].keys() == {"n", "keys"}
@@ -118,7 +118,7 @@ def test_frozen_servers_end_with_the_deadline_of_each_probe(sandbox: State, link
     with frozen(sandbox):
         finished = diagnose(linkflow)
     document = finished.document
-    assert (finished.code, document["causes"][0]["id"]) == (1, "redis-not-writable")
+    assert (finished.code, document["causes"][0]["id"]) == (1, "redis-not-answering")
     assert document["facts"]["redis_write"] == "timeout"
     assert {"worst", "victims"} <= document["unknown"].keys()
 

@@ -187,8 +187,13 @@ def free_database(state: State) -> None:
 
 def forget_failures(state: State) -> None:
     """Executions that failed, or that a killed worker has left running: who looks at the last hour would see them."""
-    with connect_superuser(state.postgres_port, state.passwords["postgres"], "linkflow") as connection:
-        connection.execute(FORGET)
+    for _ in range(5):  # a worker may write the same rows just now, in another order
+        with (
+            connect_superuser(state.postgres_port, state.passwords["postgres"], "linkflow") as connection,
+            contextlib.suppress(psycopg.errors.DeadlockDetected),
+        ):
+            connection.execute(FORGET)
+            return
 
 
 def repair_schedules(state: State) -> None:

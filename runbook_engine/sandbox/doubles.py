@@ -22,7 +22,7 @@ def _in_one(faults: tuple[str, str], playbook: str, top: str, other: str) -> Dou
 
 DOUBLES = (
     _in_one(("F30", "F40"), "queue-backlog", "redis-not-writable", "no-workers"),
-    _in_one(("F43", "F35b"), "queue-backlog", "runaway-schedule", "under-provisioned"),
+    Double(("F35b", "F80"), "lock-contention", "idle-in-transaction", "queue-backlog", "under-provisioned"),
     _in_one(("F111", "F13"), "schedules-not-running", "redis-not-writable", "immortal-lock"),
     Double(("F71", "F20"), "connection-pool-exhaustion", "idle-in-tx-leak", "high-latency", "missing-index"),
     Double(("F33", "F21"), "high-latency", "lock-waits", "queue-backlog", "slow-jobs"),

@@ -52,17 +52,15 @@ def stop(world: World) -> None:
 def load_slowly(world: World) -> None:
     """Started anew over a data set that takes a while to read.
 
-    A server that loads answers after every 2 MB; Redis 7 can be told to do so more often, Redis 6 gets more time.
+    A server that loads answers after every 2 MB; Redis 7 can be told to do so more often.
     """
     with world.redis() as client:
         client.config_set("rdbcompression", "no")
         client.eval(FILL, 0, LOADED_KEYS)
         client.save()
     world.act("redis", "kill", signal=signal.SIGKILL)
-    attentive = version_of(world.state.redis_binary) >= (7, 0)
-    delay = int(world.between(500, 700) * (1 if attentive else 1.6))
-    often = ["loading-process-events-interval-bytes 65536"] if attentive else []
-    world.turn(redis_settings=[f"key-load-delay {delay}", *often])
+    often = ["loading-process-events-interval-bytes 65536"] if version_of(world.state.redis_binary) >= (7, 0) else []
+    world.turn(redis_settings=[f"key-load-delay {int(world.between(950, 1150))}", *often])
     world.act("redis", "start")
 
 
