@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import RunbookError, UsageError
 from ..journal import Journal
 from ..sandbox import control
 from ..sandbox.doubles import DOUBLES
 from ..targets import load_environment
 from .summary import summarise, table
-from .trials import Bench, double, healthy, load, single
+from .trials import Bench, double, healthy, load, single, spoilt_double, spoilt_single
 
 __all__ = ["Setup", "load", "run_matrix", "table"]
 
@@ -63,11 +63,20 @@ def _healthy(playbook: str) -> Trial:
 
 
 def _single(fault: Any, seed: int) -> Trial:
-    return lambda bench: ("faults", single(bench, fault, seed))
+    return lambda bench: ("faults", _or_spoilt(bench, lambda: single(bench, fault, seed), spoilt_single(fault, seed)))
 
 
 def _double(pair: Any, seed: int) -> Trial:
-    return lambda bench: ("doubles", double(bench, pair, seed))
+    return lambda bench: ("doubles", _or_spoilt(bench, lambda: double(bench, pair, seed), spoilt_double(pair, seed)))
+
+
+def _or_spoilt(bench: Bench, trial: Callable[[], dict[str, Json]], spoilt: dict[str, Json]) -> dict[str, Json]:
+    """A sandbox that could not be broken or mended spoils one trial, not the others."""
+    try:
+        return trial()
+    except RunbookError as error:
+        bench.log(f"FAIL {spoilt.get('fault') or '+'.join(spoilt['faults'])}: {error}")
+        return spoilt | {"reason": str(error)}
 
 
 def _measure(setup: Setup, trials: Sequence[Trial]) -> dict[str, list[dict[str, Json]]]:

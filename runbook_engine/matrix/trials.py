@@ -213,3 +213,18 @@ def double(bench: Bench, both: Double, seed: int) -> dict[str, Json]:
     mark = "ok  " if row["right"] else "FAIL"
     bench.log(f"{mark} {'+'.join(both.faults):9} top {row['top']!s:24} with {', '.join(listed[:4])} {seconds:5.1f}s")
     return row
+
+
+def spoilt_single(fault: Fault, seed: int) -> dict[str, Json]:
+    """The row of a trial that could not be made."""
+    known = {"fault": fault.id, "group": fault.group, "playbook": fault.playbook, "seed": seed}
+    nothing = dict.fromkeys(("top", "verdict", "score", "offered", "diagnosed", "naive"))
+    judged = {"right": False, "harm": False, "unknown": True, "naive_right": False}
+    told = {"expected": list(fault.expect), "outcome": "error", "seconds": 0.0, "causes": [], "evidence": []}
+    return {**known, **nothing, **judged, **told}
+
+
+def spoilt_double(both: Double, seed: int) -> dict[str, Json]:
+    """The row of a pair that could not be made."""
+    told = {"faults": list(both.faults), "seed": seed, "expected": both.top, "top": None, "other": both.other}
+    return {**told, "listed": [], "causes": [], "seconds": 0.0, "right": False}

@@ -30,5 +30,5 @@ DOUBLES = (
     Double(("F30", "F10"), "high-error-rate", "db-unreachable", "queue-backlog", "no-workers"),
     Double(("F01", "F30"), "connection-refused", "down-clean", "queue-backlog", "no-workers"),
     Double(("F110", "F32"), "schedules-not-running", "no-scheduler", "queue-backlog", "queue-paused"),
-    Double(("F90", "F32"), "redis-memory-full", "completed-retention", "queue-backlog", "queue-paused"),
+    Double(("F32", "F90"), "redis-memory-full", "completed-retention", "queue-backlog", "queue-paused"),
 )
