@@ -177,9 +177,7 @@ class Session:
         if self._mode == "read" and effect > Effect.touch:
             raise Refused(f"asynq: {name} is not done in a read session: it {why}")
         if self._mode == "read" and name == "export" and getattr(root, "path", None) is None:
-            raise Refused(
-                "asynq: an export in a read session names its folder, in `path:`"
-            )
+            raise Refused("asynq: an export in a read session names its folder, in `path:`")
         asking = Asking(self._session, time.monotonic() + call.deadline, self._pace)
         perform = (_looks() if effect <= Effect.touch else _operations())[name]
         return perform(asking, root, call.affected)
