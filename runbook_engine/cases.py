@@ -232,7 +232,7 @@ def play(
         return Result(case, (str(broken),), {}, broken.step), []
     except RunbookError as broken:
         return Result(case, (str(broken),), {}), []
-    except (AssertionError, AttributeError, KeyError, LookupError, TypeError, ValueError) as broken:
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as broken:
         # What a cassette or a reply says may be anything: the other tests must be told all the same.
         return Result(case, (f"the story cannot be told: {type(broken).__name__}: {broken}",), {}), []
     document = fold([(kind_of(event), encode(event)) for event in events])

@@ -81,7 +81,8 @@ def libraries_for(text: str, places: list[Path], beside: Path | None = None) -> 
 
 def read_text(path: Path) -> str:
     try:
-        return path.read_bytes()[: LARGEST + 1].decode("utf-8", errors="surrogateescape")
+        with path.open("rb") as file:
+            return file.read(LARGEST + 1).decode("utf-8", errors="surrogateescape")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -90,6 +91,7 @@ def _files(places: list[Path]) -> Iterator[Path]:
     for place in places:
         if place.is_dir():
             files = (path for path in place.rglob("*") if path.suffix in SUFFIXES and not path.name.endswith(TESTS))
+            files = (path for path in files if path.is_file())  # reading a pipe would wait for ever
             yield from sorted(files)
 
 

@@ -74,7 +74,7 @@ class CommandLine:
         return verdict, user(), how
 
     def _nobody(self, gate: GateRequested) -> str:
-        if gate.action in self.approved:
+        if gate.action in self.approved or not covered_in_advance(Effect[gate.effect], True, False, self.policy):
             return f"no terminal, and a {gate.effect} action cannot be approved in advance here"
         return f"no terminal to confirm on; `--approve {gate.action}` would approve it where that is allowed"
 

@@ -87,14 +87,12 @@ def main() -> None:
     try:
         code = group.main(standalone_mode=False, prog_name="runbook")
         sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Abort:
+    except (KeyboardInterrupt, click.exceptions.Abort):  # click makes the second of the first
+        click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
     except RunbookError as error:

@@ -17,7 +17,7 @@ import psutil
 from ..executor import Json
 
 T = TypeVar("T")
-HIDDEN = (psutil.Error, OSError, NotImplementedError, AttributeError)
+HIDDEN = (psutil.Error, OSError, NotImplementedError)
 """Gone meanwhile, somebody else's, or not told by this system."""
 
 
