@@ -34,18 +34,26 @@ POLICY = "maxmemory-policy"
 
 def evict_jobs(world: World) -> None:
     """As an operator who reads that allkeys-lru helps against a full Redis: it throws jobs away, their ids stay."""
-    world.pile_up(4500, 5000)
-    time.sleep(1.2)  # LRU counts in seconds: what is in use must look younger than what waits
     with world.redis() as client:
-        client.config_set(POLICY, "allkeys-lru")
-        wanted, used = world.between(0.45, 0.6), client.info("memory")["used_memory"]
-        for share in range(80, 20, -5):
-            client.config_set("maxmemory", int(used * share / 100))
-            if missing_share(client) >= wanted:
-                break
-        client.config_set("maxmemory", MAXMEMORY)
+        for _ in range(5):
+            world.pile_up(4500, 5000)
+            time.sleep(1.2)  # LRU counts in seconds: what is in use must look younger than what waits
+            evict(client, world.between(0.25, 0.35))
+            if client.llen(key("default", "pending")) > BATCH:
+                break  # else the list of waiting ids was evicted as well, and nothing would be seen of it
         wait_until(lambda: missing_share(client) > 0.1, "ids without a job", 5)
     world.wait_pending()
+
+
+def evict(client: redis.Redis, wanted: float) -> None:
+    """Less and less memory, until that share of the oldest jobs is gone."""
+    client.config_set(POLICY, "allkeys-lru")
+    used = client.info("memory")["used_memory"]
+    for share in range(80, 20, -5):
+        client.config_set("maxmemory", int(used * share / 100))
+        if missing_share(client) >= wanted or not client.llen(key("default", "pending")):
+            break
+    client.config_set("maxmemory", MAXMEMORY)
 
 
 def missing_share(client: redis.Redis) -> float:
