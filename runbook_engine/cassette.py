@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import UsageError
-from .events import CallFinished, CallRequested, Event, GateAnswered, GateRequested, QuestionAnswered, RunStarted
+from .events import (
+    CallFinished,
+    CallRequested,
+    Event,
+    GateAnswered,
+    GateRequested,
+    QuestionAnswered,
+    RunStarted,
+    with_taken_facts,
+)
 from .rehearsal import Line
 
 Json = Any
@@ -54,7 +63,7 @@ def write_cassette(events: Iterable[Event]) -> str:
     lines: list[dict[str, Json]] = []
     asked: dict[str, CallRequested] = {}
     actions: dict[str, str] = {}
-    for event in events:
+    for event in with_taken_facts(list(events)):
         match event:
             case RunStarted():
                 lines.append({"cassette": VERSION, **{name: getattr(event, name) for name in HEADER}})
@@ -75,7 +84,7 @@ def write_cassette(events: Iterable[Event]) -> str:
 
 def _call_line(request: CallRequested, finished: CallFinished) -> dict[str, Json]:
     reply: dict[str, Json] = {"seconds": round(finished.seconds, 4)}
-    usual = {"answer": None, "error": None, "happened": "yes", "made_by": "target", "identity": None}
+    usual = {"answer": None, "error": None, "happened": "yes", "made_by": "target", "identity": None, "dropped": False}
     for name, expected in usual.items():
         value = getattr(finished, name)
         if value != expected:

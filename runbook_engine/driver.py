@@ -87,6 +87,7 @@ class Driver:
     inbox: Inbox[CallFinished | Interrupted] = field(default_factory=Inbox)
     calls: dict[str, InFlight] = field(default_factory=dict)
     early: dict[str, CallFinished] = field(default_factory=dict)  # ended while something else was waited for
+    closed: set[str] = field(default_factory=set)  # calls of sensitive steps: their answers are not written down
     grace: float = GRACE
     interrupts: int = 0
     signalled: str = "SIGINT"
@@ -164,12 +165,17 @@ class Driver:
             return finished
 
     def record(self, event: Any) -> Any:
-        """Mask, write, then show. What the interpreter and every sink see is the masked event."""
+        """Mask, write, then show. What the interpreter and every sink see is the masked event.
+
+        The answer of a sensitive step reaches the interpreter, which takes its facts, and no sink.
+        """
+        if isinstance(event, CallFinished) and event.id in self.closed:
+            event = _closed(event)
         data = masked_data(self.redactor, event, self.sensitive)
-        self.journal.append(self.run, kind_of(event), data, time.time())
-        masked = decode(kind_of(event), data)
-        self.show(masked)
-        return masked
+        kept = {**data, "answer": None} if data.get("dropped") else data
+        self.journal.append(self.run, kind_of(event), kept, time.time())
+        self.show(decode(kind_of(event), kept))
+        return decode(kind_of(event), {**data, "dropped": False} if data.get("dropped") else data)
 
     def show(self, masked: Event) -> None:
         for listener in self.listeners:
@@ -195,6 +201,8 @@ class Driver:
 
     def _start(self, request: CallRequested) -> CallStarted:
         self.calls[request.id] = InFlight(request, self.now())
+        if request.sensitive:
+            self.closed.add(request.id)
         if request.mode == "write" and self.unconfirmed:
             self.inbox.put(self._not_sent(request))
             return CallStarted(request.id, self.now(), time.time())
@@ -352,6 +360,14 @@ class Driver:
         self.inbox.put(Interrupted(min(level, 3), self.now(), time.time(), self.signalled))
         if self.prompting:
             raise KeyboardInterrupt
+
+
+def _closed(finished: CallFinished) -> CallFinished:
+    """The end of a sensitive call. Of an error its code stays: what a server says may quote what was asked."""
+    if finished.error is None or finished.made_by == "engine":
+        return replace(finished, dropped=True)
+    error = {"code": finished.error["code"], "message": "what it said was dropped, as the step is sensitive"}
+    return replace(finished, dropped=True, error=error)
 
 
 _FILES = ("playbook", "digest", "text", "path", "libraries", "environment", "targets", "policy")

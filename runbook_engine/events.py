@@ -7,8 +7,9 @@ are public: additions only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 Json = Any
@@ -113,7 +114,8 @@ class WaitRequested:
 class CallFinished:
     """`error` is set when the target, its connection or the engine failed.
 
-    `happened` says whether a write took place, as far as that is known.
+    `happened` says whether a write took place, as far as that is known. `dropped`: the step is sensitive and its answer
+    was not written down; where such a record is read again, `answer` holds the `facts` and `unknown` taken from it.
     """
 
     id: str
@@ -125,6 +127,7 @@ class CallFinished:
     happened: Literal["yes", "no", "unknown"] = "yes"
     identity: Mapping[str, Json] | None = None  # name, facts
     seconds: float = 0.0
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +344,16 @@ KINDS: Mapping[str, type[Any]] = {
 def kind_of(event: Event) -> str:
     """The name under which an event stands in the journal."""
     return type(event).__name__
+
+
+def with_taken_facts(events: Sequence[Event]) -> list[Event]:
+    """Recorded events, each answer that was dropped replaced by the facts that were taken from it right after."""
+    filled = list(events)
+    for place, (event, following) in enumerate(itertools.pairwise(events)):
+        if isinstance(event, CallFinished) and event.dropped and isinstance(following, StepFinished):
+            taken = {"facts": dict(following.facts), "unknown": dict(following.unknown)}
+            filled[place] = replace(event, answer=taken)
+    return filled
 
 
 def encode(event: Event) -> dict[str, Json]:

@@ -183,6 +183,7 @@ def _take(state: State, running: dict[str, Asking], reply: CallFinished, again: 
     state.answered = state.answered or _somebody_answered(reply)
     if reply.error is None:
         answer = reply.answer if isinstance(reply.answer, dict) else {"result": reply.answer}
+        answer = {} if reply.dropped else answer
         # The middle of the exchange: what the target's own clock said is compared with it.
         middle = {"at": reply.at - reply.seconds / 2, "answered": reply.wall - reply.seconds / 2}
         asking.samples.append({**answer, **middle})
@@ -207,13 +208,24 @@ def _facts(state: State, asking: Asking, reply: CallFinished) -> dict[str, Json]
     if reply.error is not None and reply.made_by == "engine":
         reason = str(reply.error["message"])
         return {name: Unknown(reason) for name in asking.probe.facts}
+    if reply.dropped and reply.error is None:
+        return _taken_before(reply)
     scope = state.scope(**_answer_scope(state, asking, reply))
     kept = _of_several(asking.probe) if asking.single else frozenset()
     facts: dict[str, Json] = {}
     for name, expression in asking.probe.facts.items():
         stays = name in kept and name in state.facts
-        facts[name] = scope[name] = state.facts[name] if stays else compile_expression(expression).evaluate(scope)
+        value = state.facts[name] if stays else compile_expression(expression).evaluate(scope)
+        if asking.probe.sensitive and isinstance(value, Unknown) and reply.error is None:
+            value = Unknown("the answer does not tell; it is sensitive and was dropped")  # a reason may quote it
+        facts[name] = scope[name] = value
     return facts
+
+
+def _taken_before(reply: CallFinished) -> dict[str, Json]:
+    """The facts of an answer that is not there any more: what was taken from it when it was."""
+    taken = reply.answer or {"facts": {}, "unknown": {}}
+    return {**taken["facts"], **{name: Unknown(why) for name, why in taken["unknown"].items()}}
 
 
 def _of_several(probe: Probe) -> frozenset[str]:
@@ -291,6 +303,7 @@ def _finish(
     again: bool = False,
 ) -> Event:
     probe = asking.probe
+    unknown = unknown or ("its answer was sensitive, and dropped" if probe.sensitive else "")
     taken = {name: facts.get(name, Unknown(unknown)) for name in fact_names(probe)}
     state.facts.update(taken)
     known, reasons = split(taken)

@@ -42,6 +42,7 @@ class Line:
     happened: Literal["yes", "no", "unknown"] = "yes"
     made_by: Literal["target", "engine"] = "target"
     identity: Mapping[str, Json] | None = None
+    dropped: bool = False  # the step was sensitive: `answer` holds the facts that were taken from it
 
 
 class Cast(Protocol):
@@ -108,6 +109,7 @@ class Stage:
             happened=line.happened,
             identity=None if line.error else identity,
             seconds=line.seconds,
+            dropped=line.dropped,
         )
         self.coming[request.id] = (ends, finished)
         return CallStarted(request.id, self.now, self._wall())

@@ -25,6 +25,7 @@ from .events import (
     decode,
     encode,
     kind_of,
+    with_taken_facts,
 )
 from .state import Run
 
@@ -55,7 +56,7 @@ def effective(records: Iterable[tuple[str, Mapping[str, Json]]]) -> list[Event]:
             del kept[event.kept :]
         else:
             kept.append(event)
-    return kept
+    return with_taken_facts(kept)
 
 
 def usable(events: Sequence[Event]) -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..events import Event, RunStarted, decode
+from ..events import Event, RunStarted, decode, with_taken_facts
 from .packing import MANIFEST, SUFFIXES, VERSION, digest, digest_of
 
 Json = Any
@@ -187,7 +187,7 @@ def _run(path: Path, entry: Mapping[str, Json], content: Mapping[str, bytes]) ->
         if record.get("answer") is not None:
             data = {**data, **_answer(path, record["answer"], content)}
         records.append((str(record["kind"]), data))
-    events = tuple(decode(kind, data) for kind, data in records)
+    events = tuple(with_taken_facts([decode(kind, data) for kind, data in records]))
     if not events or not isinstance(events[0], RunStarted):
         raise _refused(path, f"{entry['records']} does not begin with the start of a run")
     return RecordedRun(str(entry["playbook"]), tuple(records), events)
