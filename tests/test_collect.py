@@ -131,6 +131,26 @@ def test_with_redis_and_postgresql_frozen_it_ends_in_time_and_says_so(
     assert any("Redis" in title for title in confirmed.values()), confirmed
 
 
+def test_ctrl_c_ends_the_asking_and_what_had_answered_is_written(
+    sandbox: State, linkflow: Place, tmp_path: Path
+) -> None:
+    control.restore(sandbox)
+    bundle = tmp_path / "bundle.tar.gz"
+    try:
+        with frozen(sandbox, "redis"), linkflow.begun("collect", "--to", str(bundle)) as process:
+            time.sleep(6)  # long enough for what is not frozen, and Redis keeps it waiting for longer
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=40)
+    finally:
+        control.restore(sandbox)
+    assert process.returncode == 130, said
+    assert "what had answered by then" in said
+    entries = open_bundle(bundle).manifest["entries"]
+    assert any(entry["files"] for entry in entries if entry["step"] == "api-log")
+    analyzed = Place(tmp_path, tmp_path / "nothing").run("analyze", str(bundle), "--output", "json")
+    assert analyzed.document["playbooks"], analyzed.said
+
+
 def jwt() -> str:
     parts = ({"alg": "HS256"}, {"sub": "1234567890"})
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]

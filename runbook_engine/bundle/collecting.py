@@ -45,12 +45,13 @@ class Collected:
     left_out: Mapping[str, str]
     extras: Mapping[str, Json]
     hits: Mapping[str, int]
+    interrupted: bool = False
 
 
 def collect(
     playbooks: Sequence[LoadedPlaybook], environment: Environment, past: Journal | None, seconds: float
 ) -> Collected:
-    """Everything that answered within so many seconds."""
+    """Everything that answered within so many seconds, or until Ctrl-C: what has answered by then is kept."""
     ends = time.monotonic() + seconds
     kinds = environment.kinds()
     reasons = {each.playbook.name: _why_not(each, kinds) for each in playbooks}
@@ -72,11 +73,19 @@ def collect(
     for thread in threads:
         thread.daemon = True
         thread.start()
-    for thread in threads:
-        thread.join(max(0.0, ends + LEFT_BEHIND - time.monotonic()))
+    interrupted = _joined_before_interrupt(threads, ends + LEFT_BEHIND)
     runs = tuple((each, tuple(journals[each.playbook.name].taken)) for each in chosen)
     hits = Counter(environment.redactor.hits) - before + asking.hits
-    return Collected(runs, {name: why for name, why in reasons.items() if why}, dict(extras), dict(+hits))
+    return Collected(runs, {name: why for name, why in reasons.items() if why}, dict(extras), dict(+hits), interrupted)
+
+
+def _joined_before_interrupt(threads: Sequence[threading.Thread], until: float) -> bool:
+    try:
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def _why_not(loaded: LoadedPlaybook, kinds: Mapping[str, str]) -> str:

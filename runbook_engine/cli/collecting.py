@@ -25,7 +25,7 @@ OUTPUTS = click.Choice(["text", "json"])
 RESERVE = 18.0
 """Seconds of the whole that are kept back: for what hangs, for masking and for writing."""
 LEAST = 5.0
-HEALTHY, DIAGNOSED, INCONCLUSIVE, NOBODY_ANSWERED = 0, 1, 3, 69
+HEALTHY, DIAGNOSED, INCONCLUSIVE, NOBODY_ANSWERED, INTERRUPTED = 0, 1, 3, 69, 130
 SHOWN_CAUSES = 3
 TOLD = ("confirmed", "suspected", "explained")
 
@@ -38,7 +38,8 @@ TOLD = ("confirmed", "suspected", "explained")
 def collect_command(to: str | None, environment: str | None, budget: float, output: str) -> int:
     """Collect the evidence of this moment, redacted, in one bundle. Changes nothing.
 
-    `runbook analyze BUNDLE` says what it means, on any machine, without touching a target.
+    `runbook analyze BUNDLE` says what it means, on any machine, without touching a target. Ctrl-C ends the asking: what
+    had answered by then is written.
     """
     from .. import __version__
     from ..bundle.collecting import collect
@@ -67,7 +68,9 @@ def collect_command(to: str | None, environment: str | None, budget: float, outp
     else:
         for line in _collected_lines(path, manifest, sum(map(len, content.values())), took):
             click.echo(line)
-    return HEALTHY
+    if collected.interrupted:
+        click.echo("interrupted: the bundle holds what had answered by then", err=True)
+    return INTERRUPTED if collected.interrupted else HEALTHY
 
 
 @click.command("analyze")
