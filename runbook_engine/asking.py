@@ -7,7 +7,6 @@ for ever either: the others' time would go with it.
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from typing import Any
 
 from .driver import Person
 from .errors import CONNECTION_CODES
-from .events import CallFinished, CallRequested
+from .events import CallFinished, CallRequested, without_own_ids
 from .journal import Journal, Record
 from .sessions import READERS, Sessions
 
@@ -176,9 +175,9 @@ class Nobody(Person):
 
 
 def question(run: str, request: CallRequested) -> str:
-    """Ids of one's own in a request, a canary's key for instance, do not make it another question."""
+    """What two playbooks ask alike, whatever the ids of their calls."""
     asked = [request.executor, request.target, request.overrides, request.request, request.bindings]
-    return re.sub(rf"{re.escape(run)}-[A-Za-z0-9_-]+", "call", json.dumps(asked, sort_keys=True, default=str))
+    return without_own_ids(run, json.dumps(asked, sort_keys=True, default=str))
 
 
 class Memory(Journal):

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from . import __version__
-from .cassette import Cassette, question_of
+from .cassette import Cassette, changed_since, question_of, ranking_of
+from .coverage import targets_of
 from .errors import RunbookError
 from .events import CallRequested, Event, GateRequested, QuestionRequested, RunStarted, encode, kind_of
 from .executor import Executor
@@ -28,6 +30,7 @@ from .report import fold
 
 Json = Any
 WALL = 1_800_000_000.0  # 2027-01-15 08:00 UTC: the moment of every rehearsal that has no recorded one
+REFUSED = {"code": "refused", "message": "connection refused"}
 LINE_KEYS = frozenset({"answer", "error", "seconds", "happened", "made_by", "identity"})
 Verdict = Literal["confirmed", "suspected", "possible", "refuted", "explained"]
 Replies = dict[str, Json]
@@ -62,6 +65,7 @@ class Case(Authored):
     inputs: dict[str, Json] = Field(default_factory=dict)
     mode: Literal["run", "plan", "diagnose"] | None = Field(default=None, description="Default: as recorded, else run")
     replies: Replies = Field(default_factory=dict)
+    unreachable: tuple[str, ...] = Field(default=(), description="Targets that refuse every connection")
     after: dict[str, Replies] = Field(default_factory=dict, description="Replies from the moment an action was done")
     gates: dict[str, Literal["yes", "no"]] = Field(default_factory=dict)
     answers: dict[str, Json] = Field(default_factory=dict)
@@ -120,7 +124,11 @@ class CaseCast:
         return line
 
     def _line(self, request: CallRequested) -> Line:
-        found, reply = self._reply(request)
+        found, reply = self._reply(request, self._own())
+        if not found and request.target in self.case.unreachable:
+            return Line(error=REFUSED, happened="no")
+        if not found:
+            found, reply = self._reply(request, [self.shared])
         if not found:
             recorded = self._recorded(request)
             if recorded is not None:
@@ -142,14 +150,13 @@ class CaseCast:
             place = int(number) - 1 if number.isdecimal() else 0
         return reply[min(place, len(reply) - 1)] if reply else {}
 
-    def _reply(self, request: CallRequested) -> tuple[bool, Json]:
-        for action in self.done:
-            if request.step in self.case.after.get(action, {}):
-                return True, self.case.after[action][request.step]
-        for replies in (self.case.replies, self.shared):
-            if request.step in replies:
-                return True, replies[request.step]
-        return False, None
+    def _own(self) -> list[Replies]:
+        """What this test says itself, newest first."""
+        return [*(self.case.after.get(action, {}) for action in self.done), self.case.replies]
+
+    def _reply(self, request: CallRequested, told: Sequence[Replies]) -> tuple[bool, Json]:
+        found = next((replies for replies in told if request.step in replies), None)
+        return (False, None) if found is None else (True, found[request.step])
 
     def _recorded(self, request: CallRequested) -> Line | None:
         if self.cassette is None:
@@ -165,13 +172,12 @@ class CaseCast:
             recorded = earlier[-1] if earlier else None
         if recorded is None:
             return None
-        asked = question_of(request)
-        changed = [name for name, value in asked.items() if recorded.asked.get(name) != value]
+        changed = changed_since(self.cassette, recorded, request)
         if changed:
-            was, now = (shown.get(changed[0]) for shown in (recorded.asked, asked))
+            was, now = (shown.get(changed) for shown in (recorded.asked, question_of(request)))
             raise StoryError(
                 request.step,
-                f"step {request.step!r} asks something else than was recorded ({changed[0]} was {_short(was)}, is "
+                f"step {request.step!r} asks something else than was recorded ({changed} was {_short(was)}, is "
                 f"{_short(now)}): record it again with `runbook run --record`, or give the step a reply",
             )
         return recorded.line
@@ -239,6 +245,19 @@ def play(
     return Result(case, tuple(differences(case.expect, document)), document), events
 
 
+def replayed(loaded: LoadedPlaybook, cassette: Cassette, executors: Mapping[str, Executor]) -> tuple[str, ...]:
+    """What a recorded run comes to now, where that is not what it came to then."""
+    if cassette.end is None:
+        return ("the cassette does not say how its run ended: record it again with `runbook run --record`",)
+    case = Case(name="as recorded", expect=Expectation(outcome=str(cassette.end["outcome"])))
+    result, _ = play(loaded, Cases(cases=loaded.playbook.name, tests=(case,)), case, cassette, executors)
+    if not result.document:
+        return result.differences
+    then, now = list(cassette.end["causes"]), ranking_of(result.document["causes"])
+    moved = [f"cause ranked {old}, is now {new}" for old, new in zip_longest(then, now) if old != new]
+    return (*result.differences, *moved[:3])
+
+
 def unknown_names(loaded: LoadedPlaybook, cases: Cases) -> Iterator[tuple[str, str]]:
     """Steps, actions, questions, causes and symptoms that the tests name and the playbook does not have."""
     playbook = loaded.playbook
@@ -254,6 +273,7 @@ def unknown_names(loaded: LoadedPlaybook, cases: Cases) -> Iterator[tuple[str, s
         "question": questions,
         "cause": {cause.id for cause in playbook.causes},
         "symptom": {probe.id for probe in playbook.symptoms},
+        "target": targets_of(playbook),
     }
     for case in cases.tests:
         expect = case.expect
@@ -264,6 +284,7 @@ def unknown_names(loaded: LoadedPlaybook, cases: Cases) -> Iterator[tuple[str, s
         named += [("question", name) for name in case.answers]
         named += [("cause", name) for name in (*expect.causes, *([expect.top] if expect.top else []))]
         named += [("symptom", name) for name in expect.present]
+        named += [("target", name) for name in case.unreachable]
         yield from ((case.name, f"{kind} {name!r}") for kind, name in named if name not in known[kind])
     yield from (("replies", f"step {name!r}") for name in cases.replies if name not in known["step"])
 
@@ -335,49 +356,3 @@ def _same(found: Json, wanted: Json) -> bool:
 
 def _plain(value: Json) -> str:
     return ", ".join(value) or "none" if isinstance(value, tuple) else str(value)
-
-
-@dataclass(slots=True)
-class Coverage:
-    """What the tests of one playbook visited."""
-
-    playbook: str
-    causes: dict[str, bool]
-    done: dict[str, bool]
-    declined: dict[str, bool]
-    healthy: bool = False
-    inconclusive: bool = False
-
-    @classmethod
-    def of(cls, loaded: LoadedPlaybook) -> Coverage:
-        actions = [action.id for action in loaded.playbook.resolution]
-        causes = {cause.id: False for cause in loaded.playbook.causes}
-        return cls(loaded.playbook.name, causes, dict.fromkeys(actions, False), dict.fromkeys(actions, False))
-
-    def add(self, document: Mapping[str, Json]) -> None:
-        if not document:
-            return
-        best = next((each for each in document["causes"] if each["verdict"] == "confirmed"), None)
-        if best is not None and best["id"] in self.causes:
-            self.causes[best["id"]] = True
-        for action in document["actions"]:
-            verdict = action["decision"]["verdict"]
-            if verdict == "yes" and action["id"] in self.done:
-                self.done[action["id"]] = True
-            elif verdict in ("no", "none") and action["id"] in self.declined:
-                self.declined[action["id"]] = True
-        self.healthy |= document["outcome"] == "healthy"
-        self.inconclusive |= document["outcome"] == "inconclusive"
-
-    def share(self) -> float:
-        """Of causes confirmed on top and actions carried out; 1.0 is all."""
-        visited = [*self.causes.values(), *self.done.values()]
-        return sum(visited) / len(visited) if visited else 1.0
-
-    def missing(self) -> list[str]:
-        """What no test visits, in words."""
-        words = [f"cause {name}" for name, seen in self.causes.items() if not seen]
-        words += [f"action {name}" for name, seen in self.done.items() if not seen]
-        words += [f"declining {name}" for name, seen in self.declined.items() if not seen]
-        words += [word for word, seen in (("healthy", self.healthy), ("inconclusive", self.inconclusive)) if not seen]
-        return words

@@ -7,7 +7,8 @@ is masked there is masked here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,12 +16,15 @@ from .errors import UsageError
 from .events import (
     CallFinished,
     CallRequested,
+    CausesRanked,
     Event,
     GateAnswered,
     GateRequested,
     QuestionAnswered,
+    RunFinished,
     RunStarted,
     with_taken_facts,
+    without_own_ids,
 )
 from .rehearsal import Line
 
@@ -50,6 +54,7 @@ class Cassette:
     calls: Mapping[str, Recorded] = field(default_factory=dict)
     gates: Mapping[str, Literal["yes", "no", "none"]] = field(default_factory=dict)  # by action
     answers: Mapping[str, Json] = field(default_factory=dict)
+    end: Mapping[str, Json] | None = None  # outcome and causes of the live run, to compare a replay with
 
 
 def question_of(request: CallRequested) -> dict[str, Json]:
@@ -58,10 +63,23 @@ def question_of(request: CallRequested) -> dict[str, Json]:
     return asked
 
 
+def changed_since(cassette: Cassette, recorded: Recorded, request: CallRequested) -> str | None:
+    """The first part of the question that is another one now: `request`, `bindings`, `target`, …"""
+    run = str(cassette.header["run"])
+
+    def plain(value: Json) -> str:
+        return without_own_ids(run, json.dumps(value, sort_keys=True))
+
+    asked = question_of(request)
+    return next((name for name in asked if plain(asked[name]) != plain(recorded.asked.get(name))), None)
+
+
 def write_cassette(events: Iterable[Event]) -> str:
-    """The text of a cassette; a call whose end nobody saw is left out."""
+    """The text of a cassette. A call whose end nobody saw has no reply: the run went on without it."""
     lines: list[dict[str, Json]] = []
     asked: dict[str, CallRequested] = {}
+    ended: set[str] = set()
+    ranked: Sequence[Mapping[str, Json]] = ()
     actions: dict[str, str] = {}
     for event in with_taken_facts(list(events)):
         match event:
@@ -70,6 +88,7 @@ def write_cassette(events: Iterable[Event]) -> str:
             case CallRequested():
                 asked[event.id] = event
             case CallFinished() if event.id in asked:
+                ended.add(event.id)
                 lines.append(_call_line(asked[event.id], event))
             case GateRequested():
                 actions[event.id] = event.action
@@ -77,9 +96,20 @@ def write_cassette(events: Iterable[Event]) -> str:
                 lines.append({"gate": actions.get(event.id, event.id), "verdict": event.verdict})
             case QuestionAnswered() if event.value is not None:
                 lines.append({"question": event.id, "value": event.value})
+            case CausesRanked():
+                ranked = event.causes
+            case RunFinished():
+                lines.append({"end": {"outcome": event.outcome, "causes": ranking_of(ranked)}})
             case _:
                 pass
+    open_ones = [request for request in asked.values() if request.id not in ended]
+    lines += [{"call": each.id, "step": each.step, "asked": question_of(each), "reply": None} for each in open_ones]
     return "".join(json.dumps(line, ensure_ascii=True, default=str) + "\n" for line in lines)
+
+
+def ranking_of(causes: Iterable[Mapping[str, Json]]) -> list[Json]:
+    """What two runs must have in common to have found the same: id, verdict and score, best first."""
+    return [[cause["id"], cause["verdict"], cause["score"]] for cause in causes]
 
 
 def _call_line(request: CallRequested, finished: CallFinished) -> dict[str, Json]:
@@ -98,6 +128,7 @@ def read_cassette(text: str, where: str) -> Cassette:
     calls: dict[str, Recorded] = {}
     gates: dict[str, Literal["yes", "no", "none"]] = {}
     answers: dict[str, Json] = {}
+    end: Mapping[str, Json] | None = None
     for number, raw in enumerate(text.splitlines(), 1):
         try:
             line = json.loads(raw)
@@ -106,7 +137,10 @@ def read_cassette(text: str, where: str) -> Cassette:
             if "cassette" in line:
                 header = _header(line, where)
             elif "call" in line:
-                calls[line["call"]] = Recorded(line["step"], line["asked"], Line(**line["reply"]))
+                reply = Line(seconds=math.inf) if line["reply"] is None else Line(**line["reply"])
+                calls[line["call"]] = Recorded(line["step"], line["asked"], reply)
+            elif "end" in line:
+                end = {"outcome": line["end"]["outcome"], "causes": line["end"]["causes"]}
             elif line.get("verdict") in ("yes", "no", "none"):
                 gates[line["gate"]] = line["verdict"]
             else:
@@ -115,7 +149,7 @@ def read_cassette(text: str, where: str) -> Cassette:
             raise UsageError(f"{where}:{number}: this is no line of a cassette ({error}); record it again") from None
     if not header:
         raise UsageError(f"{where}: a cassette begins with its header; record it with `runbook run --record`")
-    return Cassette(header, calls, gates, answers)
+    return Cassette(header, calls, gates, answers, end)
 
 
 def _header(line: Mapping[str, Json], where: str) -> Mapping[str, Json]:

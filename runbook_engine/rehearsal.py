@@ -5,8 +5,9 @@ Time is virtual: a call takes the seconds its reply says, a wait takes none of o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from .events import (
@@ -34,7 +35,10 @@ MOST_EVENTS = 50_000  # a story that does not end by then never will
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a target says to one call: an answer or an error, after how many seconds, and who it is."""
+    """What a target says to one call: an answer or an error, after how many seconds, and who it is.
+
+    `seconds` of infinity: it says nothing as long as anybody waits.
+    """
 
     answer: Json = None
     error: Mapping[str, Json] | None = None
@@ -78,7 +82,7 @@ class Stage:
             case WaitRequested():
                 return self._wait(event)
             case CancelRequested():
-                return self.coming.pop(event.id)[1]
+                return self._cancelled(event)
             case CallAbandoned():
                 self.coming.pop(event.id, None)
             case GateRequested():
@@ -114,17 +118,25 @@ class Stage:
         self.coming[request.id] = (ends, finished)
         return CallStarted(request.id, self.now, self._wall())
 
+    def _cancelled(self, cancel: CancelRequested) -> CallFinished:
+        ends, finished = self.coming.pop(cancel.id)
+        if ends < math.inf:
+            return finished
+        error = {"code": "cancelled", "message": "cancelled, and no answer came"}
+        return replace(finished, at=self.now, wall=self._wall(), error=error, happened="unknown", seconds=0.0)
+
     def _wait(self, wait: WaitRequested) -> Reply:
         """Whatever comes first: an answer, the end of the wait, the end of the budget."""
         answers = [(self.coming[each][0], each) for each in wait.ids if each in self.coming]
-        first = min(answers, default=None)
+        first = min(((end, each) for end, each in answers if end < math.inf), default=None)
         until = self.now + wait.seconds if wait.seconds is not None else None
         spent = self.now + wait.budget if wait.budget is not None else None
         due = min((end for end in (until, spent) if end is not None), default=None)
         if first is not None and (due is None or first[0] <= due):
             self.now = max(self.now, first[0])
             return self.coming.pop(first[1])[1]
-        assert due is not None, "a wait for nothing"
+        if due is None:
+            raise EndlessStoryError(f"the run waits for {', '.join(wait.ids)}, which never ended")
         self.now = due
         if until is not None and due == until:
             return WaitElapsed(self.now, self._wall())

@@ -7,11 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import Place
 
+from runbook_engine.cases import replayed
+from runbook_engine.cassette import read_cassette
+from runbook_engine.matrix import load
+from runbook_engine.runner import used_executors
 from runbook_engine.sandbox import control
 from runbook_engine.sandbox.state import State
 
@@ -72,9 +77,7 @@ tests:
     replies: {waiting: {pending: 1, paused: false}}
     expect: {outcome: healthy, present: {waiting: false}}
   - name: Redis is away
-    replies:
-      waiting: {error: {code: refused, message: connection refused}}
-      load: {error: {code: refused, message: connection refused}}
+    unreachable: [redis]
     expect: {outcome: error, present: {waiting: null}, unknown: [stopped, commands], says: [no target answered]}
   - name: busy
     replies:
@@ -136,17 +139,37 @@ def test_too_little_coverage_fails_and_names_what_is_missing(place: Place) -> No
     assert place.run("test", ".").code == 0
 
 
+def test_a_target_that_is_never_away_is_named(place: Place) -> None:
+    half = CASES.replace("unreachable: [redis]", "replies: {waiting: {error: {code: refused, message: no}}}")
+    half = half.replace("unknown: [stopped, commands]", "unknown: [stopped]").replace(
+        "says: [no target answered]", "says: []"
+    )
+    (place.folder / "paused.test.yaml").write_text(half)
+    assert "redis unreachable" in place.run("test", ".", "--coverage").stdout
+    (place.folder / "paused.test.yaml").write_text(CASES)
+    assert "redis unreachable" not in place.run("test", ".", "--coverage").stdout
+
+
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
         (CASES.replace("expect: {outcome: fixed,", "expects: {outcome: fixed,"), "expects"),
         (CASES.replace("cases: paused\n", "cases: nowhere-to-be-found\n"), "nowhere-to-be-found"),
         (CASES.replace("gates: {unpause:", "gates: {unpuase:", 1), "there is no action 'unpuase'"),
+        (CASES.replace("unreachable: [redis]", "unreachable: [rdis]"), "there is no target 'rdis'"),
         (CASES.replace("  waiting: {pending", "  waitng: {pending", 1), "there is no step 'waitng'"),
         (CASES.replace("expect: {outcome: not_fixed}", "expect: {}"), "expects nothing"),
         ("cases: paused\ntests: []\n", "tests"),
     ],
-    ids=["a-misspelt-key", "no-such-playbook", "no-such-action", "no-such-step", "nothing-expected", "no-tests"],
+    ids=[
+        "a-misspelt-key",
+        "no-such-playbook",
+        "no-such-action",
+        "no-such-target",
+        "no-such-step",
+        "nothing-expected",
+        "no-tests",
+    ],
 )
 def test_a_broken_file_is_refused_with_its_mend(place: Place, broken: str, says: str) -> None:
     (place.folder / "paused.test.yaml").write_text(broken)
@@ -226,6 +249,12 @@ def test_a_recorded_run_gives_the_same_story_offline_and_notices_a_changed_quest
     place = Place(kept, tmp_path / "state")
     finished = place.run("test", ".")
     assert finished.code == 0, finished.said
+    loaded = load("queue-backlog")
+    played = read_cassette(cassette.read_text(), "kept")
+    assert replayed(loaded, played, used_executors(loaded)) == ()
+    assert played.end is not None
+    other = replace(played, end={**played.end, "causes": played.end["causes"][1:]})
+    assert replayed(loaded, other, used_executors(loaded))[0].startswith("cause ranked")
     lines = cassette.read_text().replace("rb:canary", "rb:another")
     cassette.write_text(lines)
     changed = place.run("test", ".")

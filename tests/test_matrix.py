@@ -20,20 +20,31 @@ def row(**changes: Any) -> dict[str, Any]:
     return {**fields, **figures, "naive": "healthy", "naive_right": False, **changes}
 
 
+def measured(faults: list[Any], healthy: list[Any], *, otherwise: tuple[str, ...] = ()) -> dict[str, Any]:
+    replays = [{"run": "p f1", "differences": list(otherwise)}]
+    return summarise({"faults": faults, "healthy": healthy, "doubles": [], "replays": replays}, 0.1, 0)
+
+
 def test_one_wrong_answer_or_one_false_alarm_or_one_harm_is_not_good() -> None:
     fine = {"playbook": "p", "outcome": "healthy", "false_alarm": False, "because": ""}
-    assert good(summarise({"faults": [row()], "healthy": [fine], "doubles": []}, 0.1, 0))
+    assert good(measured([row()], [fine]))
     for faults, quiet in (
         ([row(), row(right=False)], [fine]),
         ([row(harm=True)], [fine]),
         ([row()], [fine | {"false_alarm": True}]),
     ):
-        assert not good(summarise({"faults": faults, "healthy": quiet, "doubles": []}, 0.1, 0))
+        assert not good(measured(faults, quiet))
+
+
+def test_a_run_that_gives_another_ranking_offline_is_not_good() -> None:
+    result = measured([row()], [], otherwise=("cause ranked a, is now b",))
+    assert not good(result)
+    assert "replayed offline: 0 of 1" in table(result)
 
 
 def test_figures_are_given_for_each_group_beside_the_guides_own() -> None:
     rows = [row(), row(group="redis", right=False, unknown=True, diagnosed=2.5), row(group="redis", naive_right=True)]
-    result = summarise({"faults": rows, "healthy": [], "doubles": []}, 0.1, 0)
+    result = measured(rows, [])
     assert (result["accuracy"], result["unknown_rate"], result["naive_accuracy"]) == (0.6667, 0.3333, 0.3333)
     groups = {group["group"]: group for group in result["groups"]}
     assert (groups["redis"]["accuracy"], groups["redis"]["diagnosed_longest"]) == (0.5, 2.5)

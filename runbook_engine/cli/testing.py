@@ -17,8 +17,9 @@ from xml.sax.saxutils import escape, quoteattr
 import click
 
 if TYPE_CHECKING:
-    from ..cases import Cases, Coverage, Result
+    from ..cases import Cases, Result
     from ..cassette import Cassette
+    from ..coverage import Coverage
     from ..loader import LoadedPlaybook
 
 Json = Any
@@ -119,7 +120,8 @@ def _prepare(path: Path) -> tuple[Path, LoadedPlaybook, Cases]:
 
 
 def _rehearse(path: Path, loaded: LoadedPlaybook, cases: Cases, only: str) -> Rehearsed:
-    from ..cases import Coverage, Result, play
+    from ..cases import Result, play
+    from ..coverage import Coverage
     from ..errors import UsageError
     from ..runner import used_executors
 
@@ -129,10 +131,10 @@ def _rehearse(path: Path, loaded: LoadedPlaybook, cases: Cases, only: str) -> Re
     results = []
     for case in chosen:
         try:
-            result, _ = play(loaded, cases, case, _cassette(path, case.cassette), used_executors(loaded))
+            result, events = play(loaded, cases, case, _cassette(path, case.cassette), used_executors(loaded))
         except UsageError as error:
-            result = Result(case, (str(error),), {})
-        coverage.add(result.document)
+            result, events = Result(case, (str(error),), {}), []
+        coverage.add(result.document, events)
         results.append(result)
     lines = _lines_of_tests(path)
     places = [f"{path}:{lines.get(case.name, 1)}" for case in chosen]

@@ -86,10 +86,12 @@ def _measure(setup: Setup, trials: Sequence[Trial]) -> dict[str, list[dict[str, 
         waiting.put(numbered)
     rows: dict[int, tuple[str, dict[str, Json]]] = {}
     failures: list[BaseException] = []
+    replays: list[tuple[str, tuple[str, ...]]] = []
 
     def work(number: int) -> None:
         try:
             with _bench(setup, setup.seed + number) as bench:
+                bench.replays = replays
                 while not failures and not waiting.empty():
                     index, trial = waiting.get_nowait()
                     rows[index] = trial(bench)
@@ -109,6 +111,7 @@ def _measure(setup: Setup, trials: Sequence[Trial]) -> dict[str, list[dict[str, 
     found: dict[str, list[dict[str, Json]]] = {"healthy": [], "faults": [], "doubles": []}
     for _, (kind, row) in sorted(rows.items()):
         found[kind].append(row)
+    found["replays"] = [{"run": run, "differences": list(differences)} for run, differences in replays]
     return found
 
 

@@ -22,6 +22,8 @@ def summarise(rows: dict[str, list[Row]], pace: float, seed: int) -> dict[str, J
         "unknown_rate": _share(faults, "unknown", 0.0),
         "double_accuracy": _share(doubles, "right", 1.0),
         "naive_accuracy": _share(faults, "naive_right", 0.0),
+        "replayed_same": sum(not row["differences"] for row in rows["replays"]),
+        "replays": len(rows["replays"]),
         "runs": len(faults),
         "healthy_runs": len(quiet),
         "double_runs": len(doubles),
@@ -29,6 +31,7 @@ def summarise(rows: dict[str, list[Row]], pace: float, seed: int) -> dict[str, J
         "faults": faults,
         "healthy": quiet,
         "doubles": doubles,
+        "replayed_otherwise": [row for row in rows["replays"] if row["differences"]],
     }
 
 
@@ -52,9 +55,9 @@ def _group(name: str, faults: Iterable[Row]) -> dict[str, Json]:
 
 
 def good(result: dict[str, Json]) -> bool:
-    """What a release asks for: every single fault right, no false alarm, no harm, nine of ten pairs."""
+    """What a release asks for: every fault right, no false alarm, no harm, nine of ten pairs, all the same offline."""
     right = result["accuracy"] == 1.0 and result["double_accuracy"] >= 0.9
-    return right and not result["false_alarms"] and not result["harm_rate"]
+    return right and not result["false_alarms"] and not result["harm_rate"] and not result["replayed_otherwise"]
 
 
 def table(result: dict[str, Json]) -> str:
@@ -75,6 +78,7 @@ def table(result: dict[str, Json]) -> str:
         f"accuracy {result['accuracy']}  harm_rate {result['harm_rate']}  unknown {result['unknown_rate']}{doubles}  "
         f"{healthy}  (the guide's commands: accuracy {result['naive_accuracy']})"
     )
+    lines.append(f"replayed offline: {result['replayed_same']} of {result['replays']} gave the same ranking and end")
     return "\n".join(lines)
 
 

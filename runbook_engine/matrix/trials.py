@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..cassette import write_cassette
+from ..cases import replayed
+from ..cassette import read_cassette, write_cassette
 from ..catalog import find_playbook, folders, libraries_for
 from ..consent import CommandLine
 from ..events import CausesRanked, Event, GateRequested, encode, kind_of
@@ -18,7 +19,7 @@ from ..journal import Journal
 from ..loader import LoadedPlaybook, load_playbook
 from ..policy import Policy
 from ..report import fold
-from ..runner import Setting, begin, execute
+from ..runner import Setting, begin, execute, used_executors
 from ..sandbox import control
 from ..sandbox.doubles import Double
 from ..sandbox.guide_rules import conclude
@@ -60,6 +61,7 @@ class Bench:
     mode: Literal["run", "plan"] = "run"
     record: Path | None = None  # a folder for the cassettes of the runs
     ranked_after: float | None = field(default=None)
+    replays: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)  # of each run: what came out otherwise
 
     def run(
         self,
@@ -86,15 +88,20 @@ class Bench:
         # Repeated faults are the point here: the loop guard is for people.
         start = replace(begin(loaded, setting, mode=mode, given=given), history=())
         execute(start, loaded, setting, Experimenter(Policy(), planned=mode == "plan", terminal=lambda: None))
+        text = write_cassette(events)
+        differences = replayed(loaded, read_cassette(text, label), used_executors(loaded))
+        self.replays.append((f"{playbook} {label}".strip(), differences))
+        if differences:
+            self.log(f"     the replay of {playbook} {label}: {'; '.join(differences)}")
         if self.record is not None and label:
-            keep(self.record / f"{playbook}-{label}.jsonl.gz", events)
+            keep(self.record / f"{playbook}-{label}.jsonl.gz", text)
         return fold([(kind_of(event), encode(event)) for event in events])
 
 
-def keep(file: Path, events: list[Event]) -> None:
+def keep(file: Path, cassette: str) -> None:
     """The cassette of a run; the same run gives the same bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(gzip.compress(write_cassette(events).encode(), mtime=0))
+    file.write_bytes(gzip.compress(cassette.encode(), mtime=0))
 
 
 def load(name: str) -> LoadedPlaybook:

@@ -1,0 +1,83 @@
+"""What the tests of a playbook visit, and what they leave out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import CONNECTION_CODES
+from .events import CallFinished, CallRequested, Event
+from .loader import LoadedPlaybook
+from .model import Playbook
+
+Json = Any
+
+
+def targets_of(playbook: Playbook) -> frozenset[str]:
+    """Every target that a probe asks."""
+    return frozenset(probe.target for probe in playbook.probes() if probe.target is not None)
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What the tests of one playbook visited.
+
+    A target counts as away in a test where every probe of it that was asked found no connection.
+    """
+
+    playbook: str
+    causes: dict[str, bool]
+    done: dict[str, bool]
+    declined: dict[str, bool]
+    away: dict[str, bool]
+    healthy: bool = False
+    inconclusive: bool = False
+
+    @classmethod
+    def of(cls, loaded: LoadedPlaybook) -> Coverage:
+        actions = [action.id for action in loaded.playbook.resolution]
+        causes = {cause.id: False for cause in loaded.playbook.causes}
+        away = dict.fromkeys(sorted(targets_of(loaded.playbook)), False)
+        return cls(loaded.playbook.name, causes, dict.fromkeys(actions, False), dict.fromkeys(actions, False), away)
+
+    def add(self, document: Mapping[str, Json], events: Sequence[Event]) -> None:
+        if not document:
+            return
+        self._add_away(events)
+        best = next((each for each in document["causes"] if each["verdict"] == "confirmed"), None)
+        if best is not None and best["id"] in self.causes:
+            self.causes[best["id"]] = True
+        for action in document["actions"]:
+            verdict = action["decision"]["verdict"]
+            if verdict == "yes" and action["id"] in self.done:
+                self.done[action["id"]] = True
+            elif verdict in ("no", "none") and action["id"] in self.declined:
+                self.declined[action["id"]] = True
+        self.healthy |= document["outcome"] == "healthy"
+        self.inconclusive |= document["outcome"] == "inconclusive"
+
+    def _add_away(self, events: Sequence[Event]) -> None:
+        asked = {
+            event.id: event.target for event in events if isinstance(event, CallRequested) and event.request is not None
+        }
+        ends: dict[str, set[bool]] = {}
+        for event in events:
+            if isinstance(event, CallFinished) and event.id in asked:
+                failed = event.error is not None and event.error["code"] in CONNECTION_CODES
+                ends.setdefault(asked[event.id], set()).add(failed)
+        self.away.update({target: True for target, failed in ends.items() if target in self.away and failed == {True}})
+
+    def share(self) -> float:
+        """Of causes confirmed on top and actions carried out; 1.0 is all."""
+        visited = [*self.causes.values(), *self.done.values()]
+        return sum(visited) / len(visited) if visited else 1.0
+
+    def missing(self) -> list[str]:
+        """What no test visits, in words."""
+        words = [f"cause {name}" for name, seen in self.causes.items() if not seen]
+        words += [f"action {name}" for name, seen in self.done.items() if not seen]
+        words += [f"declining {name}" for name, seen in self.declined.items() if not seen]
+        words += [f"{name} unreachable" for name, seen in self.away.items() if not seen]
+        words += [word for word, seen in (("healthy", self.healthy), ("inconclusive", self.inconclusive)) if not seen]
+        return words
