@@ -6,9 +6,10 @@ answers fails it: nothing passes in silence.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -124,19 +125,30 @@ class CaseCast:
         return line
 
     def _line(self, request: CallRequested) -> Line:
-        found, reply = self._reply(request, self._own())
-        if not found and request.target in self.case.unreachable:
+        """Newest first: what the test says, who is away, what all tests share, what was recorded."""
+        own = [*(self.case.after.get(action, {}) for action in self.done), self.case.replies]
+        return self._told(request, own, lambda: self._away(request))
+
+    def _told(self, request: CallRequested, layers: Sequence[Replies], below: Callable[[], Line]) -> Line:
+        """The first of these layers that has a reply; one that only changes something changes what lies below it."""
+        place = next((n for n, replies in enumerate(layers) if request.step in replies), None)
+        if place is None:
+            return below()
+        reply = self._one_of(request, layers[place][request.step])
+        if not (isinstance(reply, dict) and reply.keys() == {"change"} and isinstance(reply["change"], dict)):
+            return line_of(request.step, reply)
+        line = self._told(request, layers[place + 1 :], below)
+        return replace(line, answer=changed_answer(request.step, line.answer, reply["change"]))
+
+    def _away(self, request: CallRequested) -> Line:
+        if request.target in self.case.unreachable:
             return Line(error=REFUSED, happened="no")
-        if not found:
-            found, reply = self._reply(request, [self.shared])
-        if not found:
-            recorded = self._recorded(request)
-            if recorded is not None:
-                return recorded
-            if request.mode != "write" or self.cassette is not None:
-                raise StoryError(request.step, f"nobody answers step {request.step!r}: give it a reply")
-            reply = {}
-        return line_of(request.step, self._one_of(request, reply))
+        return self._told(request, [self.shared], lambda: self._recorded(request) or self._unanswered(request))
+
+    def _unanswered(self, request: CallRequested) -> Line:
+        if request.mode != "write" or self.cassette is not None:
+            raise StoryError(request.step, f"nobody answers step {request.step!r}: give it a reply")
+        return Line(answer={})
 
     def _one_of(self, request: CallRequested, reply: Json) -> Json:
         """A list: one reply for each sample of a probe or request of an action, the last for all that follow."""
@@ -149,14 +161,6 @@ class CaseCast:
             number = request.id.rpartition("/")[2]
             place = int(number) - 1 if number.isdecimal() else 0
         return reply[min(place, len(reply) - 1)] if reply else {}
-
-    def _own(self) -> list[Replies]:
-        """What this test says itself, newest first."""
-        return [*(self.case.after.get(action, {}) for action in self.done), self.case.replies]
-
-    def _reply(self, request: CallRequested, told: Sequence[Replies]) -> tuple[bool, Json]:
-        found = next((replies for replies in told if request.step in replies), None)
-        return (False, None) if found is None else (True, found[request.step])
 
     def _recorded(self, request: CallRequested) -> Line | None:
         if self.cassette is None:
@@ -193,6 +197,29 @@ class CaseCast:
         if question.id in self.case.answers:
             return self.case.answers[question.id]
         return self.cassette.answers.get(question.id) if self.cassette else None
+
+
+def changed_answer(step: str, answer: Json, changes: Mapping[str, Json]) -> Json:
+    """The answer with other values where paths such as `row.used` or `queues.0.name` lead."""
+    changed = json.loads(json.dumps(answer))
+    for path, value in changes.items():
+        place, *leading = changed, *str(path).split(".")
+        last = leading.pop()
+        for part in leading:
+            place = place[_key(step, path, place, part)]
+        if isinstance(place, dict):
+            place[last] = value
+        else:
+            place[_key(step, path, place, last)] = value
+    return changed
+
+
+def _key(step: str, path: str, place: Json, part: str) -> Any:
+    if isinstance(place, dict) and part in place:
+        return part
+    if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+        return int(part)
+    raise StoryError(step, f"the answer of step {step!r} has no {path!r} to change: there is no {part!r}")
 
 
 class Reply(Authored):

@@ -79,6 +79,11 @@ tests:
   - name: Redis is away
     unreachable: [redis]
     expect: {outcome: error, present: {waiting: null}, unknown: [stopped, commands], says: [no target answered]}
+  - name: only a part of the answer is another
+    replies:
+      waiting: {change: {paused: false}}
+      load: {change: {result.total_commands_processed: 1}}
+    expect: {outcome: inconclusive, facts: {pending: 500, stopped: false}}
   - name: busy
     replies:
       waiting: {pending: 500, paused: false}
@@ -100,8 +105,8 @@ def test_scripted_cases_pass_and_visit_every_cause_and_action(place: Place) -> N
     finished = place.run("test", ".", "--coverage", "--at-least", "100", "--format", "json")
     assert finished.code == 0, finished.said
     (document,) = finished.document
-    assert [test["passed"] for test in document["tests"]] == [True] * 6
-    assert document["coverage"] == 1.0 and document["missing"] == ["inconclusive"]
+    assert [test["passed"] for test in document["tests"]] == [True] * 7
+    assert document["coverage"] == 1.0 and document["missing"] == []
 
 
 def test_no_namespace_no_server_no_network_is_needed(place: Place) -> None:
@@ -181,7 +186,7 @@ def test_junit_counts_what_failed(place: Place) -> None:
     text = CASES.replace("expect: {outcome: not_fixed}", "expect: {outcome: fixed}")
     (place.folder / "paused.test.yaml").write_text(text)
     finished = place.run("test", ".", "--format", "junit")
-    assert finished.code == 1 and 'tests="6" failures="1"' in finished.stdout and "was not_fixed" in finished.stdout
+    assert finished.code == 1 and 'tests="7" failures="1"' in finished.stdout and "was not_fixed" in finished.stdout
 
 
 @pytest.mark.parametrize(
@@ -191,8 +196,9 @@ def test_junit_counts_what_failed(place: Place) -> None:
         (("declined\n", "declined\n    replies: {waiting: {error: {code: refused}}}\n"), "needs a code and a message"),
         (("declined\n", "declined\n    replies: {waiting: {answer: 1, seconds: 2s}}\n"), "seconds"),
         (("declined\n", "declined\n    inputs: {mots: 3}\n"), "mots"),
+        (("declined\n", "declined\n    replies: {waiting: {change: {row.used: 3}}}\n"), "there is no 'row'"),
     ],
-    ids=["a-cassette-elsewhere", "half-an-error", "no-number", "no-such-input"],
+    ids=["a-cassette-elsewhere", "half-an-error", "no-number", "no-such-input", "no-such-part"],
 )
 def test_what_breaks_in_one_test_fails_it_and_no_other(place: Place, change: tuple[str, str], says: str) -> None:
     (place.folder / "paused.test.yaml").write_text(CASES.replace(*change, 1))
