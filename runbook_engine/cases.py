@@ -68,6 +68,7 @@ class Case(Authored):
     replies: Replies = Field(default_factory=dict)
     unreachable: tuple[str, ...] = Field(default=(), description="Targets that refuse every connection")
     after: dict[str, Replies] = Field(default_factory=dict, description="Replies from the moment an action was done")
+    places: dict[str, dict[str, Json]] = Field(default_factory=dict, description="host, port or url of targets")
     gates: dict[str, Literal["yes", "no"]] = Field(default_factory=dict)
     answers: dict[str, Json] = Field(default_factory=dict)
     expect: Expectation
@@ -321,6 +322,7 @@ def _start(loaded: LoadedPlaybook, cases: Cases, case: Case, cassette: Cassette 
     kept: dict[str, Json] = dict(cassette.header) if cassette else {}
     given = resolve_inputs(playbook, dict(case.inputs), kept.get("pace", 1.0))
     inputs = {**given, **{name: value for name, value in kept.get("inputs", {}).items() if name not in case.inputs}}
+    places: dict[str, dict[str, Json]] = kept.get("places", {})
     kinds = {name: use.kind for name, use in playbook.targets.items() if use.kind}
     return RunStarted(
         run=kept.get("run", "R-CASE"),
@@ -340,7 +342,7 @@ def _start(loaded: LoadedPlaybook, cases: Cases, case: Case, cassette: Cassette 
         mode=case.mode or kept.get("mode", "run"),
         engine=__version__,
         wall=kept.get("wall", WALL),
-        places=kept.get("places", {}),
+        places={name: {**places.get(name, {}), **case.places.get(name, {})} for name in places.keys() | case.places},
     )
 
 
