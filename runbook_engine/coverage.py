@@ -10,6 +10,7 @@ from .errors import CONNECTION_CODES
 from .events import CallFinished, CallRequested, Event
 from .loader import LoadedPlaybook
 from .model import Playbook
+from .ranking import CONFIRMED_AT, highest_score
 
 Json = Any
 
@@ -23,7 +24,8 @@ def targets_of(playbook: Playbook) -> frozenset[str]:
 class Coverage:
     """What the tests of one playbook visited.
 
-    A target counts as away in a test where every probe of it that was asked found no connection.
+    A cause counts where it is confirmed on top, one that can only be suspected where it is that on top. A target counts
+    as away in a test where every probe of it that was asked found no connection.
     """
 
     playbook: str
@@ -31,6 +33,7 @@ class Coverage:
     done: dict[str, bool]
     declined: dict[str, bool]
     away: dict[str, bool]
+    suspects: frozenset[str] = frozenset()  # causes that cannot score enough to be confirmed
     healthy: bool = False
     inconclusive: bool = False
 
@@ -39,14 +42,16 @@ class Coverage:
         actions = [action.id for action in loaded.playbook.resolution]
         causes = {cause.id: False for cause in loaded.playbook.causes}
         away = dict.fromkeys(sorted(targets_of(loaded.playbook)), False)
-        return cls(loaded.playbook.name, causes, dict.fromkeys(actions, False), dict.fromkeys(actions, False), away)
+        done, declined = dict.fromkeys(actions, False), dict.fromkeys(actions, False)
+        suspects = frozenset(each.id for each in loaded.playbook.causes if highest_score(each) < CONFIRMED_AT)
+        return cls(loaded.playbook.name, causes, done, declined, away, suspects)
 
     def add(self, document: Mapping[str, Json], events: Sequence[Event]) -> None:
         if not document:
             return
         self._add_away(events)
-        best = next((each for each in document["causes"] if each["verdict"] == "confirmed"), None)
-        if best is not None and best["id"] in self.causes:
+        best = next((each for each in document["causes"] if each["verdict"] in ("confirmed", "suspected")), None)
+        if best is not None and (best["verdict"] == "confirmed" or best["id"] in self.suspects):
             self.causes[best["id"]] = True
         for action in document["actions"]:
             verdict = action["decision"]["verdict"]

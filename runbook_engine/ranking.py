@@ -20,6 +20,13 @@ Verdict = Literal["confirmed", "suspected", "possible", "refuted", "explained"]
 
 WEIGHTS = {"decisive": 6, "strong": 4, "moderate": 2, "weak": 1}
 CONFIRMED_AT = 6
+
+
+def highest_score(cause: Cause) -> int:
+    """What a cause scores when all that speaks for it holds: below `CONFIRMED_AT` it can only ever be suspected."""
+    return WEIGHTS[cause.weight] + sum(WEIGHTS[evidence.weight] for evidence in cause.supports)
+
+
 AHEAD_BY = 2
 CAP_WHEN_UNKNOWN = 3
 ORDER: dict[Verdict, int] = {"confirmed": 0, "suspected": 1, "explained": 2, "possible": 3, "refuted": 4}
