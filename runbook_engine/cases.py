@@ -116,6 +116,7 @@ class CaseCast:
     planned: bool = False
     done: list[str] = field(default_factory=list)  # actions that were carried out, newest first
     writes: Counter[str] = field(default_factory=Counter)  # of each step, for replies that are lists
+    turns: dict[int, dict[str, int]] = field(default_factory=dict)  # of each reply in turn: attempts, first to last
 
     def call(self, request: CallRequested) -> Line:
         if request.request is None:
@@ -135,7 +136,7 @@ class CaseCast:
         place = next((n for n, replies in enumerate(layers) if request.step in replies), None)
         if place is None:
             return below()
-        reply = self._one_of(request, layers[place][request.step])
+        reply = self._one_of(request, self._in_turn(request, layers[place][request.step]))
         if not (isinstance(reply, dict) and reply.keys() == {"change"} and isinstance(reply["change"], dict)):
             return line_of(request.step, reply)
         line = self._told(request, layers[place + 1 :], below)
@@ -150,6 +151,14 @@ class CaseCast:
         if request.mode != "write" or self.cassette is not None:
             raise StoryError(request.step, f"nobody answers step {request.step!r}: give it a reply")
         return Line(answer={})
+
+    def _in_turn(self, request: CallRequested, reply: Json) -> Json:
+        """`{in_turn: [first, second]}`: another reply each time the step is asked anew, in the end the last."""
+        if not (isinstance(reply, dict) and reply.keys() == {"in_turn"} and isinstance(reply["in_turn"], list)):
+            return reply
+        asked = self.turns.setdefault(id(reply), {})
+        turn = asked.setdefault(request.id.rpartition("/")[0], len(asked))
+        return reply["in_turn"][min(turn, len(reply["in_turn"]) - 1)] if reply["in_turn"] else {}
 
     def _one_of(self, request: CallRequested, reply: Json) -> Json:
         """A list: one reply for each sample of a probe or request of an action, the last for all that follow."""

@@ -79,6 +79,10 @@ tests:
   - name: Redis is away
     unreachable: [redis]
     expect: {outcome: error, present: {waiting: null}, unknown: [stopped, commands], says: [no target answered]}
+  - name: it does not last
+    gates: {unpause: "yes"}
+    after: {unpause: {waiting: {in_turn: [{pending: 0, paused: false}, {pending: 400, paused: true}]}}}
+    expect: {outcome: relapsed, done: [unpause]}
   - name: only a part of the answer is another
     replies:
       waiting: {change: {paused: false}}
@@ -105,7 +109,7 @@ def test_scripted_cases_pass_and_visit_every_cause_and_action(place: Place) -> N
     finished = place.run("test", ".", "--coverage", "--at-least", "100", "--format", "json")
     assert finished.code == 0, finished.said
     (document,) = finished.document
-    assert [test["passed"] for test in document["tests"]] == [True] * 7
+    assert [test["passed"] for test in document["tests"]] == [True] * 8
     assert document["coverage"] == 1.0 and document["missing"] == []
 
 
@@ -186,7 +190,7 @@ def test_junit_counts_what_failed(place: Place) -> None:
     text = CASES.replace("expect: {outcome: not_fixed}", "expect: {outcome: fixed}")
     (place.folder / "paused.test.yaml").write_text(text)
     finished = place.run("test", ".", "--format", "junit")
-    assert finished.code == 1 and 'tests="7" failures="1"' in finished.stdout and "was not_fixed" in finished.stdout
+    assert finished.code == 1 and 'tests="8" failures="1"' in finished.stdout and "was not_fixed" in finished.stdout
 
 
 @pytest.mark.parametrize(

@@ -347,6 +347,13 @@ def test_the_linter_warns_of_what_would_help_nobody() -> None:
     ]
 
 
+def test_the_linter_warns_of_an_action_that_its_causes_are_too_weak_to_offer() -> None:
+    weak = LINTED.replace("{id: jam, needs: waiting > 5,", "{id: jam, weight: strong, needs: waiting > 5,")
+    assert "RB512" in {item.code for item in linter.run(load(weak))}
+    helped = weak.replace("fix: [clear]}", "fix: [clear], for: [{when: waiting > 7, says: many}]}")
+    assert "RB512" not in {item.code for item in linter.run(load(helped))}
+
+
 def test_the_worked_example_lints_clean() -> None:
     assert linter.run(load_playbook(EXAMPLE, "queue-backlog.yaml")) == []
 
