@@ -211,7 +211,7 @@ def _facts(state: State, asking: Asking, reply: CallFinished) -> dict[str, Json]
     if reply.dropped and reply.error is None:
         return _taken_before(reply)
     scope = state.scope(**_answer_scope(state, asking, reply))
-    kept = _of_several(asking.probe) if asking.single else frozenset()
+    kept = _of_several(asking.probe) if asking.single and asking.probe.sample else frozenset()
     facts: dict[str, Json] = {}
     for name, expression in asking.probe.facts.items():
         stays = name in kept and name in state.facts
@@ -246,8 +246,9 @@ def _answer_scope(state: State, asking: Asking, reply: CallFinished) -> Scope:
         return {**dict.fromkeys((*names, "samples", "sampled", "answered"), failed), "error": dict(reply.error)}
     absent = {name: Unknown(f"the answer has no {name}") for name in names}
     first, last = asking.samples[0], asking.samples[-1]
-    # A sample's own `at` is for rates: outside of samples that word is the executor's, or an input's.
-    return {**absent, **asking.answer, "error": None, "samples": asking.samples, "sampled": last["at"] - first["at"]}
+    # A sample's own `at` is for rates, and without samples there is no `sampled` of ours: these are words of executors too.
+    ours = {"sampled": last["at"] - first["at"]} if asking.probe.sample is not None else {}
+    return {**absent, **asking.answer, "error": None, "samples": asking.samples, **ours}
 
 
 def _question(state: State, asking: Asking, again: bool) -> Run[None]:
