@@ -246,7 +246,7 @@ def _answer_scope(state: State, asking: Asking, reply: CallFinished) -> Scope:
         return {**dict.fromkeys((*names, "samples", "sampled", "answered"), failed), "error": dict(reply.error)}
     absent = {name: Unknown(f"the answer has no {name}") for name in names}
     first, last = asking.samples[0], asking.samples[-1]
-    # A sample's own `at` is for rates, and without samples there is no `sampled` of ours: these are words of executors too.
+    # A sample's own `at` is for rates, and `sampled` is ours only with samples: executors use these words, too.
     ours = {"sampled": last["at"] - first["at"]} if asking.probe.sample is not None else {}
     return {**absent, **asking.answer, "error": None, "samples": asking.samples, **ours}
 
