@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test trials check format matrix clean
+.PHONY: demo test trials check format schemas editor bench matrix clean
 
 $(VENV)/demo: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -41,9 +41,22 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The schemas of schema/, written anew from the models.
+schemas: $(VENV)/dev
+	$(BIN)/python tests/test_schema.py
+
+# The language server that editors use, for tests/test_editor.py; without node those tests skip.
+NODE := .node
+$(NODE)/ready: tests/editor/package-lock.json
+	@mkdir -p $(NODE) && cp tests/editor/package.json tests/editor/package-lock.json $(NODE)
+	cd $(NODE) && npm ci --no-audit --no-fund --ignore-scripts
+	@touch $@
+
+editor: $(NODE)/ready
+
 # Every fault three times with jitter, ten pairs, twenty healthy runs: accuracy, false alarms, harm rate.
 matrix: $(VENV)/dev
 	$(BIN)/runbook sandbox matrix --jobs 2 $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis

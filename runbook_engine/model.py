@@ -40,13 +40,13 @@ Expression = Annotated[
     str,
     BeforeValidator(_expression),
     Field(min_length=1, max_length=4096),
-    _accepting("string", "number", "boolean", description="An expression: worst.pending >= backlog"),
+    _accepting("string", "number", "boolean", **{"x-type": "expression"}),
 ]
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
     Field(ge=0),
-    _accepting("string", "number", description="A duration: 250ms, 10s, 5m, 2h, or seconds"),
+    _accepting("string", "number", **{"x-type": "duration"}),
 ]
 Texts = Annotated[
     tuple[str, ...], BeforeValidator(_one_or_many), _accepting("string", "array", items={"type": "string"})

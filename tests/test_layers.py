@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "redaction",
         "secrets",
     ),
-    ("loading", "loader", "linter", "rules", "schema", "targets", "catalog", "journal", "journal_file"),
+    ("loading", "loader", "linter", "rules", "targets", "catalog", "journal", "journal_file"),
     ("timeline", "report", "complaint_formats"),
     ("sessions", "inbox", "replay", "driver", "prompt", "consent", "history", "doctor", "runner"),
     ("asking",),

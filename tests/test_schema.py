@@ -1,27 +1,40 @@
-"""The JSON Schema that editors use: up to date, and of one mind with the loader about what is sound."""
+"""The JSON Schemas that editors use: up to date, explained, and of one mind with the loader about what is sound.
+
+Run as a script it writes the files of schema/.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from json_schema import faults
+from jsonschema import Draft7Validator, Draft202012Validator
 
+from runbook_engine.cases import Cases
+from runbook_engine.errors import UsageError
+from runbook_engine.language import request_words
+from runbook_engine.language.documents import DOCUMENTS, build
+from runbook_engine.language.drafts import DIALECTS
+from runbook_engine.language.help_text import help_text
+from runbook_engine.language.parts import find_part
+from runbook_engine.language.snippets import SNIPPETS
+from runbook_engine.language.value_words import VALUES
+from runbook_engine.language.words import EXAMPLES, SAYS, keyed
+from runbook_engine.loader import kind_of_file, load_library, load_playbook, validate_document
 from runbook_engine.loading import yaml_reader
-from runbook_engine.schema import playbook_schema, schema_text
+from runbook_engine.schema import schema_files, schema_of, schema_text
+from runbook_engine.targets import Configuration
 
 ROOT = Path(__file__).parent.parent
-FILE = ROOT / "schema" / "playbook-v1.json"
-PLAYBOOKS = sorted(
-    path
-    for folder in ("playbooks", "examples")
-    for path in (ROOT / folder).rglob("*.yaml")
-    if re.search(r"^runbook:", path.read_text(encoding="utf-8"), re.MULTILINE)
-)
-SCHEMA = playbook_schema()
+FOLDER = ROOT / "schema"
+VALIDATORS = {"7": Draft7Validator, "2020-12": Draft202012Validator}
+SHIPPED = sorted(path for folder in ("playbooks", "examples") for path in (ROOT / folder).rglob("*.yaml"))
+SCHEMAS = {(kind, draft): schema_of(kind, draft) for kind in DOCUMENTS for draft in DIALECTS}
+BUILT = {kind: build(document) for kind, document in DOCUMENTS.items()}
 
 MINIMAL = {
     "runbook": 1,
@@ -35,23 +48,71 @@ def document(path: Path) -> Any:
     return yaml_reader.plain(yaml_reader.read(path.read_text(encoding="utf-8"), str(path)))
 
 
+def faults(value: Any, kind: str = "playbook", draft: str = "7") -> list[str]:
+    """What is wrong with it, each with its place; of alternatives the nearest one."""
+    found = VALIDATORS[draft](SCHEMAS[kind, draft]).iter_errors(value)
+    return [f"{error.json_path}: {error.message}" for error in found]
+
+
 def with_symptom(**keys: Any) -> dict[str, Any]:
     return {**MINIMAL, "symptoms": [{"id": "a", "present": "f", **keys}]}
 
 
-def test_the_file_is_what_the_command_prints() -> None:
-    assert FILE.read_text(encoding="utf-8") == schema_text() + "\n", "run: runbook schema > schema/playbook-v1.json"
+def definitions() -> Iterator[tuple[str, str, Any]]:
+    """Every definition of every kind of file, with its name; the whole goes by the name of its model."""
+    for kind, schema in BUILT.items():
+        for name, part in {DOCUMENTS[kind].model.__name__: schema, **schema["$defs"]}.items():
+            yield kind, name, part
 
 
-@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
-def test_every_playbook_we_ship_fits_the_schema(path: Path) -> None:
-    assert list(faults(document(path), SCHEMA, SCHEMA)) == []
+@pytest.mark.parametrize(("file", "kind", "draft"), list(schema_files()), ids=str)
+def test_the_file_is_what_the_command_prints(file: str, kind: str, draft: str) -> None:
+    assert (FOLDER / file).read_text(encoding="utf-8") == schema_text(kind, draft) + "\n", "run: make schemas"
 
 
-@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
-def test_every_playbook_we_ship_tells_the_editor_where_the_schema_is(path: Path) -> None:
-    found = re.match(r"# yaml-language-server: \$schema=(\S+)\n", path.read_text(encoding="utf-8"))
-    assert found and (path.parent / found[1]).resolve() == FILE
+def test_no_other_file_stands_beside_them() -> None:
+    kept = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.json")}
+    assert kept == {file for file, _, _ in schema_files()}
+
+
+@pytest.mark.parametrize(("kind", "draft"), list(SCHEMAS))
+def test_each_schema_is_sound_in_its_own_draft(kind: str, draft: str) -> None:
+    schema = SCHEMAS[kind, draft]
+    assert schema["$schema"] == DIALECTS[draft]
+    VALIDATORS[draft].check_schema(schema)
+
+
+@pytest.mark.parametrize(("kind", "draft"), list(SCHEMAS))
+def test_a_schema_refers_only_to_itself_and_beside_a_reference_only_annotations_stand(kind: str, draft: str) -> None:
+    schema = SCHEMAS[kind, draft]
+    home = "definitions" if draft == "7" else "$defs"
+    for part in parts(schema):
+        if isinstance(part.get("$ref"), str):
+            assert part["$ref"].removeprefix(f"#/{home}/") in schema[home]
+            assert part.keys() <= {"$ref", "title", "description", "markdownDescription", "default", "examples"}
+
+
+def parts(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from parts(item)
+
+
+@pytest.mark.parametrize("draft", DIALECTS)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_file_we_ship_fits_the_schema_of_its_kind(path: Path, draft: str) -> None:
+    kind = kind_of_file(path.read_text(encoding="utf-8"), str(path))
+    assert faults(document(path), kind, draft) == []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_file_we_ship_tells_the_editor_where_its_schema_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
+    kind = kind_of_file(text, str(path))
+    if kind != "cases" or found:
+        assert found and (path.parent / found[1]).resolve() == FOLDER / DOCUMENTS[kind].file
 
 
 @pytest.mark.parametrize(
@@ -90,29 +151,224 @@ def test_every_playbook_we_ship_tells_the_editor_where_the_schema_is(path: Path)
         },
     ],
 )
-def test_what_the_language_takes_in_short_the_schema_takes_too(playbook: Any) -> None:
-    assert list(faults(playbook, SCHEMA, SCHEMA)) == []
+@pytest.mark.parametrize("draft", DIALECTS)
+def test_what_the_language_takes_in_short_the_schema_takes_too(playbook: Any, draft: str) -> None:
+    assert faults(playbook, draft=draft) == []
 
 
 @pytest.mark.parametrize(
     ("playbook", "told"),
     [
-        ({**MINIMAL, "symptom": []}, "symptom: this key is not known"),
-        ({**MINIMAL, "runbook": 2}, "runbook"),
-        ({key: value for key, value in MINIMAL.items() if key != "title"}, "required"),
-        (with_symptom(sql="select 1", factz={"f": "row"}), "factz"),
-        (with_symptom(sql="select 1", facts={"Not-a-name": "row"}), "Not-a-name"),
-        (with_symptom(sql="select 1", effect="destructive"), "effect"),
-        (with_symptom(), "forms"),
-        (with_symptom(service="explode"), "forms"),
-        (with_symptom(asynq={"inspekt": "default"}), "forms"),
-        ({**MINIMAL, "causes": [{"id": "c", "needs": "f", "weight": "heavy"}]}, "weight"),
+        ({**MINIMAL, "symptom": []}, "'symptom' was unexpected"),
+        ({**MINIMAL, "runbook": 2}, "$.runbook"),
+        ({key: value for key, value in MINIMAL.items() if key != "title"}, "'title' is a required property"),
+        (with_symptom(sql="select 1", factz={"f": "row"}), "'factz' was unexpected"),
+        (with_symptom(sql="select 1", facts={"Not-a-name": "row"}), "$.symptoms[0].facts"),
+        (with_symptom(sql="select 1", effect="destructive"), "$.symptoms[0].effect"),
+        (with_symptom(), "$.symptoms[0]"),
+        (with_symptom(service="explode"), "$.symptoms[0].service"),
+        (with_symptom(asynq={"inspekt": "default"}), "$.symptoms[0].asynq"),
+        ({**MINIMAL, "causes": [{"id": "c", "needs": "f", "weight": "heavy"}]}, "$.causes[0].weight"),
     ],
 )
-def test_what_the_loader_refuses_by_its_shape_the_schema_refuses_too(playbook: Any, told: str) -> None:
-    assert told in "; ".join(faults(playbook, SCHEMA, SCHEMA))
+@pytest.mark.parametrize("draft", DIALECTS)
+def test_what_the_loader_refuses_by_its_shape_the_schema_refuses_too(playbook: Any, told: str, draft: str) -> None:
+    assert told in "; ".join(faults(playbook, draft=draft))
 
 
-def test_the_schema_is_plain_json_that_refers_only_to_itself() -> None:
-    text = json.dumps(SCHEMA)
-    assert set(re.findall(r'"#/\$defs/(\w+)"', text)) <= SCHEMA["$defs"].keys()
+@pytest.mark.parametrize(
+    ("kind", "sound", "broken"),
+    [
+        ("library", {"library": "l", "probes": {"p": {"redis": ["PING"]}}}, {"library": "l", "probes": {"p": {}}}),
+        (
+            "cases",
+            {"cases": "x", "tests": [{"name": "n", "expect": {"outcome": "fixed"}}]},
+            {"cases": "x", "tests": [{"name": "n", "expects": {}}]},
+        ),
+        (
+            "environments",
+            {"environments": {"e": {"targets": {"db": {"kind": "postgres", "port": {"env": "P"}, "odd": 1}}}}},
+            {"environments": {"e": {"policy": {"most": "all"}}}},
+        ),
+    ],
+)
+@pytest.mark.parametrize("draft", DIALECTS)
+def test_the_other_kinds_of_file_have_schemas_too(kind: str, sound: Any, broken: Any, draft: str) -> None:
+    assert faults(sound, kind, draft) == []
+    assert faults(broken, kind, draft)
+
+
+def test_every_key_is_explained() -> None:
+    silent = [
+        f"{kind}: {name}.{key}"
+        for kind, name, part in definitions()
+        for _, key, wanted in keyed(name, part)
+        if len(wanted.get("description", "")) < 8 or not wanted.get("title")
+    ]
+    assert silent == [], "give them words in runbook_engine/language/*_words.py"
+
+
+def test_every_definition_says_what_it_is_for_or_its_keys_do() -> None:
+    for kind, name, part in definitions():
+        assert part.get("description") or list(keyed(name, part)), f"{kind}: {name}"
+
+
+def test_every_key_of_a_playbook_has_an_example() -> None:
+    acts = set(request_words.ABOUT)
+    bare = {
+        f"{name}.{key}"
+        for kind, name, part in definitions()
+        if kind == "playbook" and name[0].isupper()
+        for _, key, wanted in keyed(name, part)
+        if "examples" not in wanted and key not in acts
+    }
+    assert bare == set()
+
+
+def test_no_word_is_about_a_key_that_is_gone() -> None:
+    known = {
+        f"{owner}.{key}" for _, name, part in definitions() for owners, key, _ in keyed(name, part) for owner in owners
+    }
+    known |= {name for _, name, _ in definitions()} | {f"{name}.{name}" for _, name, _ in definitions()}
+    assert (SAYS.keys() | EXAMPLES.keys() | VALUES.keys()) - known == set()
+
+
+def test_every_value_of_a_closed_list_is_explained() -> None:
+    for kind, name, part in definitions():
+        for inner in parts(part.get("properties", {})):
+            values = inner.get("enum")
+            if isinstance(values, list) and "x-type" not in inner and all(isinstance(value, str) for value in values):
+                assert len(inner.get("enumDescriptions", ())) == len(values), f"{kind}: {name}: {values}"
+
+
+@pytest.mark.parametrize("draft", DIALECTS)
+def test_every_example_fits_the_key_that_it_is_an_example_of(draft: str) -> None:
+    for kind, schema in ((kind, SCHEMAS[kind, draft]) for kind in DOCUMENTS):
+        home = "definitions" if draft == "7" else "$defs"
+        for name, part in {"whole": schema, **schema[home]}.items():
+            for _, key, wanted in keyed(name, part):
+                for example in wanted.get("examples", ()):
+                    judged = {**wanted, home: schema[home], "$schema": DIALECTS[draft]}
+                    if "$ref" in judged:
+                        judged = {"allOf": [{"$ref": judged.pop("$ref")}], home: schema[home]}
+                    found = list(VALIDATORS[draft](judged).iter_errors(example))
+                    assert not found, f"{kind}: {name}.{key}: {found[0].message}"
+
+
+def filled(body: Any) -> Any:
+    """A snippet as it stands once every place keeps the text it was offered with."""
+    if isinstance(body, dict):
+        return {filled(key): filled(value) for key, value in body.items()}
+    if isinstance(body, list):
+        return [filled(item) for item in body]
+    if not isinstance(body, str):
+        return body
+    return yaml_reader.plain(yaml_reader.read(text, "x")) if (text := re.sub(r"\$\{\d+:(.*?)\}", r"\1", body)) else ""
+
+
+FRAMES: dict[str, Any] = {
+    "Playbook": lambda body: body,
+    "Probe": lambda body: {**MINIMAL, "symptoms": [*MINIMAL["symptoms"], {**body, "present": "true"}]},  # type: ignore[misc]
+    "Cause": lambda body: {**MINIMAL, "causes": [body]},
+    "Action": lambda body: {**MINIMAL, "resolution": [body]},
+    "Verify": lambda body: acting(verify=body),
+    "Impact": lambda body: acting(impact=body),
+    "Limit": lambda body: acting(limit=body),
+    "Undo": lambda body: acting(undo=body, manual=None, asynq={"resume": "default"}),
+    "Evidence": lambda body: {**MINIMAL, "causes": [{"id": "c", "needs": "f", "for": [body]}]},
+    "Sample": lambda body: with_symptom(sql="select 1", facts={"f": "row"}, sample=body),
+    "Input": lambda body: {**MINIMAL, "inputs": {"i": body}},
+}
+
+
+def acting(**keys: Any) -> dict[str, Any]:
+    action = {"id": "m", "effect": "disruptive", "manual": "do it", **keys}
+    return {**MINIMAL, "resolution": [{key: value for key, value in action.items() if value is not None}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "snippet"),
+    [(name, each) for name, every in SNIPPETS.items() for each in every],
+    ids=lambda item: item if isinstance(item, str) else item["label"],
+)
+def test_a_snippet_as_it_is_inserted_is_sound(name: str, snippet: Any) -> None:
+    body = filled(snippet["body"])
+    targets = {"db": "postgres", "redis": "redis", "api": "http", "svc": "service", "here": "local"}
+    if "host" in body:
+        targets["box"] = "host"
+    if name == "LibraryProbe":
+        load_library(json.dumps({"library": "l", "probes": {"p": body}}), "l.yaml")
+    elif name == "Case":
+        validate_document(json.dumps({"cases": "x", "tests": [body]}), "x.test.yaml", Cases, {})
+    elif name == "TargetSettings":
+        validate_document(json.dumps({"environments": {"e": {"targets": {"t": body}}}}), "r.yaml", Configuration, {})
+    else:
+        playbook = {"targets": targets, **FRAMES[name](body)}
+        library = json.dumps({"library": "library", "probes": {"probe": {"redis": ["PING"]}}})
+        loaded = load_playbook(json.dumps(playbook), "x.yaml", libraries={"library": ("l.yaml", library)})
+        assert loaded.playbook.symptoms
+
+
+def explained(dotted: str, kind: str = "playbook") -> str:
+    schema = SCHEMAS[kind, "2020-12"]
+    return help_text(schema, find_part(schema, dotted))
+
+
+def test_help_tells_type_default_meaning_example_and_where_else_it_stands() -> None:
+    shown = explained("resolution.verify.hold")
+    assert shown.startswith("resolution.verify.hold — a duration (250ms, 10s, 5m, 2h), default 0s\n")
+    assert SAYS["Verify.hold"] in shown and "hold: 2m" in shown and "resolution.undo.verify.hold" in shown
+
+
+@pytest.mark.parametrize(
+    ("dotted", "told"),
+    [
+        ("symptoms.asynq", "failures, [since]"),
+        ("symptoms[0].id", "blockers"),
+        ("causes[1].needs", "must be there"),
+        ("symptoms.0.facts.worst", "an expression"),
+        ("inputs.backlog.type", "a number of seconds"),
+        ("inputs.type", "64MiB"),
+        ("causes.for.weight", "4 points"),
+        ("diagnosis.http.get", "GET this path"),
+        ("", "resolution"),
+    ],
+)
+def test_help_finds_every_part(dotted: str, told: str) -> None:
+    assert told in explained(dotted)
+
+
+def test_help_is_there_for_every_key_of_every_kind() -> None:
+    for kind in DOCUMENTS:
+        schema = SCHEMAS[kind, "2020-12"]
+        seen = set()
+        waiting = [""]
+        while waiting:
+            dotted = waiting.pop()
+            part = find_part(schema, dotted)
+            assert help_text(schema, part)
+            for key, inner in keys(schema, part).items():
+                if (inner.owner, key) not in seen:
+                    seen.add((inner.owner, key))
+                    waiting.append(f"{dotted}.{key}".lstrip("."))
+        assert len(seen) >= 10
+
+
+def keys(schema: Any, part: Any) -> Any:
+    from runbook_engine.language.parts import keys_of
+
+    return keys_of(schema, part.schema)
+
+
+@pytest.mark.parametrize(
+    ("dotted", "told"), [("symptoms.asynk", "did you mean 'asynq'"), ("resolution.verify.holds", "did you mean 'hold'")]
+)
+def test_a_miss_names_the_nearest_key(dotted: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        explained(dotted)
+
+
+if __name__ == "__main__":
+    for name, kind, draft in schema_files():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
+        (FOLDER / name).write_text(schema_text(kind, draft) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("runbook_engine.cli.validating", "Check playbooks: every complaint, with line and column."),
     "test": ("runbook_engine.cli.testing", "Rehearse playbooks from recorded or scripted cases, without any target."),
     "explain": ("runbook_engine.cli.validating", "Explain the code of a complaint."),
-    "schema": ("runbook_engine.cli.validating", "Print the JSON Schema of playbooks."),
+    "schema": ("runbook_engine.cli.schema", "Explain any part of the language; print its JSON Schema."),
     "runs": ("runbook_engine.cli.journal", "List earlier runs."),
     "report": ("runbook_engine.cli.journal", "Report a run: Markdown for the incident channel, or JSON."),
     "collect": ("runbook_engine.cli.collecting", "Collect the evidence of this moment in one redacted bundle."),

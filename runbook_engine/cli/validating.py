@@ -1,4 +1,4 @@
-"""`validate`, `explain` and `schema`: what is said of files, without any target."""
+"""`validate` and `explain`: what is said of files, without any target."""
 
 from __future__ import annotations
 
@@ -107,11 +107,3 @@ def _complaints(path: str, content: bytes) -> list[Complaint]:
     except PlaybookError as error:
         return list(error.complaints)
     return []
-
-
-@click.command("schema")
-def schema_command() -> None:
-    """Print the JSON Schema of a playbook, for editors."""
-    from ..schema import schema_text
-
-    click.echo(schema_text())

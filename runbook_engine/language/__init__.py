@@ -1,0 +1,1 @@
+"""The language as editors and people at a terminal are told it: JSON Schemas, and help on any part of it."""
