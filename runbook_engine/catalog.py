@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -69,14 +69,28 @@ def find_playbook(name: str, places: list[Path]) -> Entry:
     raise UsageError(f"no playbook is called {name!r}: {hint}")
 
 
-def libraries_for(text: str, places: list[Path], beside: Path | None = None) -> dict[str, tuple[str, str]]:
+def libraries_in(place: Path) -> dict[str, Entry]:
+    """Every library of one folder and those below it, by its name."""
+    return {entry.name: entry for entry in entries([place]) if entry.kind == "library"}
+
+
+def libraries_for(
+    text: str,
+    places: list[Path],
+    beside: Path | None = None,
+    look: Callable[[Path], Mapping[str, Entry]] = libraries_in,
+) -> dict[str, tuple[str, str]]:
     """The libraries a playbook's text uses: name -> (path, text). A missing one is the loader's complaint."""
-    wanted = set(USES.findall(text))
-    if not wanted:
-        return {}
+    missing = set(USES.findall(text))
     near = [beside.parent, beside.parent.parent] if beside is not None else []
-    found = {entry.name: entry for entry in entries([*near, *places]) if entry.kind == "library"}
-    return {name: (str(found[name].path), found[name].text) for name in wanted if name in found}
+    found: dict[str, Entry] = {}
+    for place in (*near, *places):
+        if not missing:
+            break
+        here = look(place)
+        found |= {name: here[name] for name in missing & here.keys()}
+        missing -= here.keys()
+    return {name: (str(entry.path), entry.text) for name, entry in found.items()}
 
 
 def read_text(path: Path) -> str:

@@ -6,17 +6,24 @@ https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
+from . import __version__
 from .errors import Complaint
 from .safe_text import safe_text
 
 Json = Any
 Checked = Mapping[str, Sequence[Complaint]]
+MOST_ANNOTATIONS = 10  # of each level in one step; GitHub drops the others without a word
+MOST_SUMMARY = 1_000_000  # bytes
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
@@ -42,25 +49,56 @@ def sarif(checked: Checked, summaries: Mapping[str, str]) -> str:
     """One run with the rules that were broken and a result for each complaint."""
     complaints = _all(checked)
     used = sorted({complaint.code for complaint in complaints})
-    rules = [{"id": code, "shortDescription": {"text": summaries.get(code, code)}} for code in used]
-    driver = {"name": "runbook", "rules": rules}
-    results = [_sarif_result(complaint, used.index(complaint.code)) for complaint in complaints]
-    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    driver = {
+        "name": "runbook",
+        "version": __version__,
+        "semanticVersion": __version__,
+        "rules": [_sarif_rule(code, summaries.get(code, code)) for code in used],
+    }
+    seen: Counter[str] = Counter()
+    results = [_sarif_result(complaint, used.index(complaint.code), seen) for complaint in complaints]
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [{"executionSuccessful": True}],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
-def _sarif_result(complaint: Complaint, rule: int) -> dict[str, Json]:
-    place = {
-        "artifactLocation": {"uri": complaint.path.removeprefix("./").replace("\\", "/")},
-        "region": {"startLine": max(1, complaint.line), "startColumn": max(1, complaint.column)},
+def _sarif_rule(code: str, summary: str) -> dict[str, Json]:
+    told = safe_text(summary)
+    return {
+        "id": code,
+        "shortDescription": {"text": told},
+        "help": {"text": f"{told} `runbook explain {code}` says more.", "markdown": f"{told} `runbook explain {code}`"},
+        "helpUri": f"urn:runbook:rule:{code}",
     }
+
+
+def _sarif_result(complaint: Complaint, rule: int, seen: Counter[str]) -> dict[str, Json]:
+    """Its fingerprint is of the line and not of its number: what moves is no new alert."""
+    line = " ".join(_line_of(complaint).split())
+    mark = hashlib.sha256("\n".join((complaint.code, complaint.path, line)).encode(errors="replace")).hexdigest()[:16]
+    seen[mark] += 1
+    region: dict[str, Json] = {"startLine": max(1, complaint.line), "startColumn": max(1, complaint.column)}
+    if line:
+        region["snippet"] = {"text": safe_text(_line_of(complaint))}
+    uri = quote(complaint.path.removeprefix("./").replace("\\", "/"), safe="/", errors="replace")
+    place = {"artifactLocation": {"uri": f"file://{uri}" if uri.startswith("/") else uri}, "region": region}
     return {
         "ruleId": complaint.code,
         "ruleIndex": rule,
         "level": complaint.severity,
         "message": {"text": safe_text(complaint.message)},
         "locations": [{"physicalLocation": place}],
+        "partialFingerprints": {"primaryLocationLineHash": f"{mark}:{seen[mark]}"},
     }
+
+
+def _line_of(complaint: Complaint) -> str:
+    """The text of the line, out of the snippet."""
+    return complaint.snippet.split("\n")[0].partition(" | ")[2]
 
 
 def junit(checked: Checked, summaries: Mapping[str, str]) -> str:
@@ -85,11 +123,52 @@ def _junit_case(path: str, complaints: Sequence[Complaint]) -> str:
 
 
 def github(checked: Checked, summaries: Mapping[str, str]) -> str:
-    """Annotations on the lines of a pull request."""
-    return "\n".join(
-        f"::{complaint.severity} file={_property(complaint.path)},line={complaint.line},col={complaint.column},"
-        f"title={_property(complaint.code)}::{_data(safe_text(complaint.message))}"
-        for complaint in _all(checked)
+    """Annotations on the lines of a pull request. A step may have ten of each level; the rest are lines of its log."""
+    lines, rest = [], []
+    counts: Counter[str] = Counter()
+    for complaint in _all(checked):
+        counts[complaint.severity] += 1
+        few = counts[complaint.severity] <= MOST_ANNOTATIONS
+        lines.append(_annotation(complaint)) if few else rest.append(_no_command(_line(complaint)))
+    return "\n".join([*lines, *rest])
+
+
+def github_summary(checked: Checked) -> str:
+    """Everything as a table for $GITHUB_STEP_SUMMARY, which takes a megabyte."""
+    complaints = _all(checked)
+    errors = sum(complaint.severity == "error" for complaint in complaints)
+    lines = [f"### runbook validate: {errors} errors, {len(complaints) - errors} warnings in {len(checked)} files", ""]
+    if complaints:
+        lines += ["| where | code | what |", "|---|---|---|"]
+    size = sum(len(line.encode()) + 1 for line in lines)
+    for index, complaint in enumerate(complaints):
+        where = f"{complaint.path}:{complaint.line}:{complaint.column}"
+        kind = complaint.code if complaint.severity == "error" else f"{complaint.code} (warning)"
+        line = f"| {_cell(where)} | {_cell(kind)} | {_cell(complaint.message)} |"
+        size += len(line.encode()) + 1
+        if size > MOST_SUMMARY:
+            lines += ["", f"and {len(complaints) - index} more"]
+            break
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _no_command(line: str) -> str:
+    """GitHub takes a line of a log for a command when it begins with `::`, and wherever `##[` stands in it."""
+    plain = line.replace("##[", "## [")
+    return f"./{plain}" if plain.lstrip().startswith("::") else plain
+
+
+def _cell(text: str) -> str:
+    """Text in a table of Markdown, where neither markup nor a bar may act."""
+    shown = escape(safe_text(text))
+    return re.sub(r"[\\`*_{}\[\]()#+!|~@$:]", lambda match: f"&#{ord(match[0])};", shown)
+
+
+def _annotation(complaint: Complaint) -> str:
+    return (
+        f"::{complaint.severity} file={_property(safe_text(complaint.path))},line={complaint.line},"
+        f"col={complaint.column},title={_property(complaint.code)}::{_data(safe_text(complaint.message))}"
     )
 
 

@@ -3,19 +3,105 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from commands import Place
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
 
-from runbook_engine.complaint_formats import FORMATS
+from runbook_engine.complaint_formats import FORMATS, github_summary
 from runbook_engine.errors import Complaint
 from runbook_engine.linter import summaries
 
-BAD = Complaint("a,b:c.yaml", 3, 7, "no <fix> & 'more'\n100%\x1b[31m", "RB503", "   fix: [x]\n         ^")
+BAD = Complaint("a,b:c.yaml", 3, 7, "no <fix> & 'more'\n100%\x1b[31m", "RB503", "    3 | fix: [x]\n      |       ^")
 ODD = Complaint("a,b:c.yaml", 9, 1, "nothing reads it", "RB220", "", "warning")
 CHECKED = {"a,b:c.yaml": [BAD, ODD], "fine.yaml": []}
+
+
+def _closed(required: list[str], **properties: object) -> dict[str, object]:
+    return {"type": "object", "required": required, "additionalProperties": False, "properties": properties}
+
+
+_WORDS = {"type": "string", "minLength": 1}
+_MESSAGE = _closed(["text"], text=_WORDS, markdown=_WORDS)
+_PLACE = _closed(
+    ["artifactLocation", "region"],
+    artifactLocation=_closed(["uri"], uri={"type": "string", "pattern": r"^[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$"}),
+    region=_closed(
+        ["startLine"],
+        startLine={"type": "integer", "minimum": 1},
+        startColumn={"type": "integer", "minimum": 1},
+        snippet=_closed([], text={"type": "string"}),
+    ),
+)
+# SARIF 2.1.0 as far as we go: what the standard demands of each object that we write, and no property that it lacks.
+SARIF = _closed(
+    ["$schema", "version", "runs"],
+    **{"$schema": {"type": "string", "pattern": "sarif-2\\.1\\.0"}},
+    version={"const": "2.1.0"},
+    runs={
+        "type": "array",
+        "items": _closed(
+            ["tool", "results"],
+            tool=_closed(
+                ["driver"],
+                driver=_closed(
+                    ["name", "rules"],
+                    name=_WORDS,
+                    version=_WORDS,
+                    semanticVersion={"type": "string", "pattern": r"^\d+\.\d+\.\d+"},
+                    rules={
+                        "type": "array",
+                        "uniqueItems": True,
+                        "items": _closed(
+                            ["id", "helpUri"],
+                            id={"type": "string", "pattern": r"^RB\d{3}$"},
+                            shortDescription=_MESSAGE,
+                            help=_MESSAGE,
+                            helpUri={"type": "string", "pattern": r"^[a-z]+:[A-Za-z0-9:._/#-]+$"},
+                        ),
+                    },
+                ),
+            ),
+            invocations={
+                "type": "array",
+                "items": _closed(["executionSuccessful"], executionSuccessful={"type": "boolean"}),
+            },
+            columnKind={"enum": ["unicodeCodePoints", "utf16CodeUnits"]},
+            results={
+                "type": "array",
+                "items": _closed(
+                    ["ruleId", "message", "level", "locations", "partialFingerprints"],
+                    ruleId=_WORDS,
+                    ruleIndex={"type": "integer", "minimum": 0},
+                    level={"enum": ["none", "note", "warning", "error"]},
+                    message=_MESSAGE,
+                    locations={"type": "array", "items": _closed(["physicalLocation"], physicalLocation=_PLACE)},
+                    partialFingerprints={
+                        "type": "object",
+                        "required": ["primaryLocationLineHash"],
+                        "additionalProperties": {"type": "string", "pattern": r"^[0-9a-f]{16}:\d+$"},
+                    },
+                ),
+            },
+        ),
+    },
+)
+TEXTS = st.text(min_size=1, max_size=40)
+COMPLAINTS = st.builds(
+    Complaint,
+    TEXTS,
+    st.integers(0, 9),
+    st.integers(0, 9),
+    TEXTS,
+    st.sampled_from(sorted(summaries())),
+    st.text(),
+    st.sampled_from(["error", "warning"]),
+)
 
 
 def shown(shape: str) -> str:
@@ -29,8 +115,72 @@ def test_sarif_names_rules_places_and_levels() -> None:
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["RB220", "RB503"]
     error, warning = run["results"]
     assert (error["ruleId"], error["ruleIndex"], error["level"]) == ("RB503", 1, "error")
-    assert error["locations"][0]["physicalLocation"]["region"] == {"startLine": 3, "startColumn": 7}
+    region = error["locations"][0]["physicalLocation"]["region"]
+    assert region == {"startLine": 3, "startColumn": 7, "snippet": {"text": "fix: [x]"}}
+    assert error["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "a%2Cb%3Ac.yaml"
     assert warning["level"] == "warning"
+
+
+@given(st.lists(COMPLAINTS, max_size=5))
+def test_whatever_stands_in_a_file_sarif_is_as_the_standard_has_it(complaints: list[Complaint]) -> None:
+    document = json.loads(FORMATS["sarif"]({"x": complaints}, summaries()))
+    Draft7Validator(SARIF).validate(document)
+    (run,) = document["runs"]
+    for result in run["results"]:
+        assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+    marks = [result["partialFingerprints"]["primaryLocationLineHash"] for result in run["results"]]
+    assert len(marks) == len(set(marks))
+
+
+def test_a_fingerprint_survives_a_line_that_moves() -> None:
+    moved = Complaint(BAD.path, 30, 9, BAD.message, BAD.code, "   30 |   fix:  [x]\n      |         ^")
+    marks = [
+        json.loads(FORMATS["sarif"]({"x": [each]}, {}))["runs"][0]["results"][0]["partialFingerprints"]
+        for each in (BAD, moved, ODD)
+    ]
+    assert marks[0] == marks[1] != marks[2]
+
+
+@given(st.lists(COMPLAINTS, max_size=5))
+def test_whatever_stands_in_a_file_junit_is_well_formed(complaints: list[Complaint]) -> None:
+    suite = ElementTree.fromstring(FORMATS["junit"]({"x": complaints}, {}).split("\n", 1)[1])
+    assert len(suite.findall("testcase")) == 1
+
+
+@given(st.lists(COMPLAINTS, max_size=30))
+def test_whatever_stands_in_a_file_each_annotation_is_one_line_and_no_more_than_ten_of_a_level(
+    complaints: list[Complaint],
+) -> None:
+    lines = [line for line in FORMATS["github"]({"x": complaints}, {}).split("\n") if line]
+    assert len(lines) == len(complaints)
+    made = [line for line in lines if line.startswith(("::error ", "::warning "))]
+    assert all(re.fullmatch(r"::(error|warning) file=[^:,]*,line=\d+,col=\d+,title=RB\d{3}::.*", line) for line in made)
+    assert all(sum(line.startswith(f"::{level} ") for line in made) <= 10 for level in ("error", "warning"))
+    assert not any(line.startswith("::") for line in lines if line not in made)
+
+
+def test_no_line_of_the_log_is_a_command() -> None:
+    many = [BAD] * 10
+    sly = [
+        Complaint("::add-mask::x", 1, 1, "m", "RB101"),
+        Complaint(" ::x", 1, 1, "m", "RB101"),
+        Complaint("x", 1, 1, "##[add-mask]y", "RB101"),
+    ]
+    lines = FORMATS["github"]({"x": [*many, *sly]}, {}).splitlines()[10:]
+    assert len(lines) == 3 and not any(line.lstrip().startswith("::") or "##[" in line for line in lines)
+
+
+@given(st.lists(COMPLAINTS, min_size=1, max_size=5))
+def test_the_summary_is_a_table_in_which_no_markup_acts(complaints: list[Complaint]) -> None:
+    rows = [row for row in github_summary({"x": complaints}).splitlines() if row.startswith("|")]
+    assert len(rows) == len(complaints) + 2
+    for row in rows:
+        assert row.count("|") == 4 and not re.search(r"[<>`*\[\]]", row)
+
+
+def test_the_summary_stays_below_what_github_takes() -> None:
+    shown = github_summary({"x": [BAD] * 20_000})
+    assert len(shown.encode()) < 1 << 20 and re.search(r"^and \d+ more$", shown, re.MULTILINE)
 
 
 def test_junit_has_a_case_for_each_file_and_survives_markup() -> None:

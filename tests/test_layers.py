@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "secrets",
     ),
     ("loading", "loader", "linter", "rules", "targets", "catalog", "journal", "journal_file"),
-    ("timeline", "report", "complaint_formats"),
+    ("timeline", "report", "complaint_formats", "profiles"),
     ("sessions", "inbox", "replay", "driver", "prompt", "consent", "history", "doctor", "runner"),
     ("asking",),
     ("triage", "bundle"),
@@ -128,15 +128,18 @@ def test_no_module_below_the_faces_knows_the_sandbox(name: str) -> None:
         assert not {item for item in own_imports(name, modules()[name]) if item.split(".")[0] == "sandbox"}
 
 
-@pytest.mark.parametrize("folder", ["executors", "rules"])
+@pytest.mark.parametrize("folder", ["executors", "rules", "mends"])
 def test_a_folder_of_plugins_holds_plugins_only(folder: str) -> None:
-    from runbook_engine import executors, linter
+    from runbook_engine import executors, linter, mends
 
     files = {path.stem for path in (PACKAGE / folder).glob("*.py")} - {"__init__"}
     if folder == "executors":
         assert files == set(executors.names())
         plugins = executors.load_all()
         assert all(hasattr(plugins[name], word) for name in files for word in ("KINDS", "ANSWERS", "Params", "connect"))
+    elif folder == "mends":
+        assert len(files) == len(mends.mends())
+        assert all(hasattr(mend, word) for mend in mends.mends() for word in ("CODES", "mend"))
     else:
         assert len(files) == len(linter.rules())
         assert all(hasattr(rule, word) for rule in linter.rules() for word in ("CODE", "SUMMARY", "check"))

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "match": ("runbook_engine.cli.triage", "Say which playbook an alert is for."),
     "list": ("runbook_engine.cli.browse", "List the playbooks that can be found."),
     "show": ("runbook_engine.cli.browse", "Show a playbook as a person reads a guide."),
-    "validate": ("runbook_engine.cli.validating", "Check playbooks: every complaint, with line and column."),
+    "validate": ("runbook_engine.cli.validate", "Check playbooks: every complaint, with line and column."),
     "test": ("runbook_engine.cli.testing", "Rehearse playbooks from recorded or scripted cases, without any target."),
     "explain": ("runbook_engine.cli.validating", "Explain the code of a complaint."),
     "schema": ("runbook_engine.cli.schema", "Explain any part of the language; print its JSON Schema."),

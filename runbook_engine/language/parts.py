@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,13 @@ class Part:
 
 def find_part(root: Mapping[str, Json], dotted: str) -> Part:
     """Names of a map (`inputs.backlog.type`) and numbers may stand there. UsageError names the nearest key."""
+    return part_at(root, re.findall(r"[^.\[\]]+", dotted))
+
+
+def part_at(root: Mapping[str, Json], words: Sequence[str]) -> Part:
+    """The same, of a path that is apart already."""
     part = Part((), root)
-    for word in re.findall(r"[^.\[\]]+", dotted):
+    for word in words:
         known = keys_of(root, part.schema)
         if word in known:
             part = Part((*part.path, word), known[word].schema, known[word].required, known[word].owner)

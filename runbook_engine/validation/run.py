@@ -1,0 +1,69 @@
+"""One validation from names to complaints: read in parts, remembered where nothing has changed, judged elsewhere."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..catalog import folders, libraries_for, libraries_in
+from ..errors import Complaint
+from .files import Source, sources
+from .fingerprint import fingerprint
+from .verdicts import Verdicts, cache_folder, key_of, open_verdicts
+
+PART = 1024  # files that are held in memory at once
+Libraries = dict[str, tuple[str, str]]
+FindLibraries = Callable[[Source], Libraries]
+
+
+def validate(
+    names: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO, *, cached: bool = True
+) -> dict[str, list[Complaint]]:
+    """Every file that the names lead to, with what is wrong with it."""
+    files = sources(names, stdin)
+    find = library_finder(environ)
+    if not cached:
+        return dict(_judged(files, Verdicts(None), b"", find))
+    with open_verdicts(cache_folder(environ)) as verdicts:
+        return dict(_judged(files, verdicts, fingerprint(), find))
+
+
+def library_finder(environ: Mapping[str, str]) -> FindLibraries:
+    """The libraries that a file uses; each folder is looked through once."""
+    places = folders(environ, Path.cwd())
+    look = cache(libraries_in)
+
+    def find(source: Source) -> Libraries:
+        text = source.content.decode("utf-8", errors="replace")
+        return libraries_for(text, places, Path(source.path), look)
+
+    return find
+
+
+def judging() -> Any:
+    """The loader and what it stands on are slow to import; a run that remembers every file needs none of it."""
+    return importlib.import_module(".judging", __package__)
+
+
+def _judged(
+    files: Iterator[Source], verdicts: Verdicts, engine: bytes, find: FindLibraries
+) -> Iterator[tuple[str, list[Complaint]]]:
+    while part := list(islice(files, PART)):
+        readable = [source for source in part if source.complaint is None]
+        libraries = {source.path: find(source) for source in readable}
+        keys = {source.path: key_of(engine, source.path, source.content, libraries[source.path]) for source in readable}
+        known = verdicts.known(list(keys.values()))
+        found = {path: known[key] for path, key in keys.items() if key in known}
+        missing = [source for source in readable if source.path not in found]
+        if missing:
+            work = [(source.path, source.content, libraries[source.path]) for source in missing]
+            judged = dict(zip((source.path for source in missing), judging().judge_all(work), strict=True))
+            found |= judged
+            theirs = judging().depends_on_third_parties
+            verdicts.keep((keys[each.path], judged[each.path]) for each in missing if not theirs(each.content))
+        for source in part:
+            yield source.path, found[source.path] if source.complaint is None else [source.complaint]
