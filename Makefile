@@ -54,6 +54,10 @@ $(NODE)/ready: tests/editor/package-lock.json
 
 editor: $(NODE)/ready
 
+# How long validate takes for 2,000 files, the first time and again: figures, not assertions.
+bench: $(VENV)/dev
+	$(BIN)/python benchmarks/validate.py $(ARGS)
+
 # Every fault three times with jitter, ten pairs, twenty healthy runs: accuracy, false alarms, harm rate.
 matrix: $(VENV)/dev
 	$(BIN)/runbook sandbox matrix --jobs 2 $(ARGS)

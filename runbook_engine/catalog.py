@@ -70,8 +70,22 @@ def find_playbook(name: str, places: list[Path]) -> Entry:
 
 
 def libraries_in(place: Path) -> dict[str, Entry]:
-    """Every library of one folder and those below it, by its name."""
-    return {entry.name: entry for entry in entries([place]) if entry.kind == "library"}
+    """Every library of one folder and those below it, by its name; the first that has a name wins."""
+    found: dict[str, Entry] = {}
+    for path in _files([place]):
+        entry = _entry(path) if _may_be_library(path) else None
+        if entry is not None and entry.kind == "library":
+            found.setdefault(entry.name, entry)
+    return found
+
+
+def _may_be_library(path: Path) -> bool:
+    """A look at the bytes: of thousands of files only a few are worth more."""
+    try:
+        with open(path, "rb") as file:
+            return b"library:" in file.read(LARGEST + 1)
+    except OSError:
+        return False
 
 
 def libraries_for(

@@ -12,9 +12,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from html import escape
 from typing import Any
 from urllib.parse import quote
-from xml.sax.saxutils import escape, quoteattr
 
 from . import __version__
 from .errors import Complaint
@@ -110,13 +110,13 @@ def junit(checked: Checked, summaries: Mapping[str, str]) -> str:
 
 
 def _junit_case(path: str, complaints: Sequence[Complaint]) -> str:
-    name = f'<testcase classname="runbook.validate" name={quoteattr(safe_text(path))}'
+    name = f'<testcase classname="runbook.validate" name="{escape(safe_text(path))}"'
     errors = [each for each in complaints if each.severity == "error"]
     warnings = [each for each in complaints if each.severity != "error"]
     inside = []
     if errors:
         body = "\n".join(_line(each) for each in errors)
-        inside.append(f"<failure message={quoteattr(_line(errors[0]))}>{escape(body)}</failure>")
+        inside.append(f'<failure message="{escape(_line(errors[0]))}">{escape(body)}</failure>')
     if warnings:
         inside.append(f"<system-out>{escape(chr(10).join(_line(each) for each in warnings))}</system-out>")
     return f"  {name}>{''.join(inside)}</testcase>" if inside else f"  {name}/>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -19,8 +20,14 @@ def mentioned_names(playbook: Playbook) -> frozenset[str]:
 
 
 def _of_model(model: BaseModel) -> Iterator[frozenset[str]]:
-    for name, field in type(model).model_fields.items():
-        yield from _of_value(getattr(model, name), _is_expression(field.annotation, field.metadata))
+    for name, expression in _fields(type(model)):
+        yield from _of_value(getattr(model, name), expression)
+
+
+@cache
+def _fields(model: type[BaseModel]) -> tuple[tuple[str, bool], ...]:
+    """Its fields, and whether each holds expressions: the same for every playbook."""
+    return tuple((name, _is_expression(field.annotation, field.metadata)) for name, field in model.model_fields.items())
 
 
 def _of_value(value: Json, expression: bool) -> Iterator[frozenset[str]]:

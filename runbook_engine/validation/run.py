@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..catalog import folders, libraries_for, libraries_in
+from ..catalog import Entry, folders, libraries_for, libraries_in
 from ..errors import Complaint
 from .files import Source, sources
 from .fingerprint import fingerprint
@@ -34,14 +34,32 @@ def validate(
 
 def library_finder(environ: Mapping[str, str]) -> FindLibraries:
     """The libraries that a file uses; each folder is looked through once."""
-    places = folders(environ, Path.cwd())
-    look = cache(libraries_in)
+    here = Path.cwd()
+    places = folders(environ, here)
+    barren: set[Path] = set()  # the same folder may be named in two ways
+
+    @cache
+    def look(place: Path) -> dict[str, Entry]:
+        found = {} if here / place in barren else libraries_in(place)
+        if not found:
+            barren.add(here / place)
+        return found
 
     def find(source: Source) -> Libraries:
+        if not _may_use(source.content):
+            return {}
         text = source.content.decode("utf-8", errors="replace")
         return libraries_for(text, places, Path(source.path), look)
 
     return find
+
+
+def _may_use(content: bytes) -> bool:
+    """Whether `use:` stands there as a word; most files have none, and finding that out is as good as free."""
+    at = content.find(b"use:")
+    while at > 0 and chr(content[at - 1]).isalnum():  # pause: or cause:
+        at = content.find(b"use:", at + 1)
+    return at >= 0
 
 
 def judging() -> Any:
