@@ -15,14 +15,14 @@ from .language.drafts import edition
 Json = Any
 
 
-def schema_of(kind: str = "playbook", draft: str = "7") -> dict[str, Json]:
+def schema_of(kind: str = "playbook", draft: str = "7", third_parties: bool = False) -> dict[str, Json]:
     """The schema of one kind of file (playbook, library, cases, environments) in a draft (7, 2020-12)."""
-    return edition(build(DOCUMENTS[kind]), draft)
+    return edition(build(DOCUMENTS[kind], third_parties), draft)
 
 
-def schema_text(kind: str = "playbook", draft: str = "7") -> str:
-    """The schema as the file holds it that playbooks point to."""
-    return json.dumps(schema_of(kind, draft), indent=2, ensure_ascii=False)
+def schema_text(kind: str = "playbook", draft: str = "7", third_parties: bool = False) -> str:
+    """The schema as a file holds it; with third parties what is sound on this machine, where they are installed."""
+    return json.dumps(schema_of(kind, draft, third_parties), indent=2, ensure_ascii=False)
 
 
 def schema_files() -> Iterator[tuple[str, str, str]]:

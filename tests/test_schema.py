@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import Place
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from runbook_engine.cases import Cases
@@ -366,6 +367,49 @@ def keys(schema: Any, part: Any) -> Any:
 def test_a_miss_names_the_nearest_key(dotted: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         explained(dotted)
+
+
+def test_what_another_package_has_installed_is_part_of_what_the_command_prints(tmp_path: Path) -> None:
+    place = Place(tmp_path, tmp_path / "state", {"PYTHONPATH": str(with_gopher(tmp_path))})
+    printed = place.run("schema", "--draft", "2020-12").document
+    assert printed["$defs"]["Probe"]["properties"]["gopher"] == {
+        "title": "gopher",
+        "description": "Asks a gopher.",
+        "$ref": "#/$defs/gopher",
+    }
+    playbook = with_symptom(gopher={"selector": "/"})
+    assert not list(Draft202012Validator(printed).iter_errors(playbook)) and faults(playbook, draft="2020-12")
+    assert "What to ask for." in place.run("schema", "symptoms.gopher").stdout
+
+
+def with_gopher(folder: Path) -> Path:
+    """A folder in which another package has brought an executor."""
+    home = folder / "installed"
+    (home / "gopher-1.0.dist-info").mkdir(parents=True)
+    (home / "gopher-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: gopher\nVersion: 1.0\n")
+    (home / "gopher-1.0.dist-info" / "entry_points.txt").write_text("[runbook_engine.executors]\ngopher = gopher_x\n")
+    (home / "gopher_x.py").write_text(GOPHER)
+    return home
+
+
+GOPHER = """
+from pydantic import BaseModel, ConfigDict, Field
+
+class Params(BaseModel):
+    \"\"\"Asks a gopher.\"\"\"
+    model_config = ConfigDict(extra="forbid")
+    selector: str = Field(description="What to ask for.")
+
+from runbook_engine.executor import Effect
+
+KINDS = frozenset({"gopher"})
+ANSWERS = {"text": "what it says"}
+
+def least_effect(params): return Effect.read, "gophers read"
+def bound_names(params): return frozenset()
+def show(call): return "gopher"
+def connect(target, secrets): raise OSError
+"""
 
 
 if __name__ == "__main__":

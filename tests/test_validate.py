@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from commands import RUNBOOK, Place
+from test_schema import with_gopher
 
 from runbook_engine import profiles
 from runbook_engine.errors import Complaint, UsageError
@@ -328,6 +329,19 @@ def test_what_is_remembered_needs_no_heavy_import(place: Place) -> None:
     assert first.stdout.splitlines() == ["0", "['jinja2', 'pydantic', 'yaml']"], first.said
     second = place.run("-c", code, program=sys.executable)
     assert second.stdout.splitlines() == ["0", "[]"], second.said
+
+
+def test_what_asks_an_executor_of_another_package_is_judged_every_time(place: Place) -> None:
+    """Its code may change without a new version; only files that do not mention it are remembered."""
+    home = with_gopher(place.folder)
+    text = FINE.replace("redis: [LLEN, jobs]", "gopher: {selector: /}").replace("{redis: redis}", "{g: gopher}")
+    (place.folder / "x.yaml").write_text(text.replace("result", "text"))
+    told = place.run("validate", "x.yaml", PYTHONPATH=str(home))
+    assert told.code == 0, told.said
+    module = home / "gopher_x.py"
+    module.write_text(module.read_text().replace("selector: str", "selector: int"))
+    assert place.run("validate", "x.yaml", PYTHONPATH=str(home)).code == 65
+    assert place.run("validate", "x.yaml").code == 65
 
 
 def test_many_files_are_judged_by_several_processes_as_by_one(tmp_path: Path) -> None:

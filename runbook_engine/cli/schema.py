@@ -24,7 +24,7 @@ def schema_command(part: str | None, shape: str | None, draft: str, kind: str | 
     """Explain PART of the language, or print the JSON Schema for editors.
 
     PART is a dotted path: resolution.verify.hold, symptoms.asynq, inputs.type, environments.policy.most.
-    Without one the schema of a whole file is printed; schema/ in the repository has them all.
+    Without one the schema of a whole file is printed, with the executors that other packages have installed here.
     """
     import json
 
@@ -32,13 +32,13 @@ def schema_command(part: str | None, shape: str | None, draft: str, kind: str | 
     from ..schema import schema_of, schema_text
 
     if part is None and shape != "text":
-        click.echo(schema_text(kind or "playbook", draft))
+        click.echo(schema_text(kind or "playbook", draft, third_parties=True))
         return
     found, name = _find(part or "", kind)
     if shape != "json":
-        click.echo(help_text(schema_of(name, "2020-12"), found))
+        click.echo(help_text(schema_of(name, "2020-12", third_parties=True), found))
         return
-    whole = schema_of(name, draft)
+    whole = schema_of(name, draft, third_parties=True)
     definitions = "definitions" if draft == "7" else "$defs"
     told = _referring(found.schema, definitions)
     click.echo(json.dumps({"$schema": whole["$schema"], **told, definitions: whole[definitions]}, indent=2))
@@ -54,12 +54,12 @@ def _find(part: str, kind: str | None) -> tuple[Part, str]:
     kinds = [kind] if kind else list(DOCUMENTS)
     first = part.partition(".")[0].partition("[")[0]
     for name in kinds:
-        root = schema_of(name, "2020-12")
+        root = schema_of(name, "2020-12", third_parties=True)
         if not part or first in root["properties"] or len(kinds) == 1:
             return find_part(root, part), name
     from ..loading.suggestions import suggest
 
-    known = {key for name in kinds for key in schema_of(name, "2020-12")["properties"]}
+    known = {key for name in kinds for key in schema_of(name, "2020-12", third_parties=True)["properties"]}
     raise UsageError(f"no file has a key {first!r}{suggest(first, known)}")
 
 

@@ -32,14 +32,14 @@ class Document:
     title: str
     file: str
     model: type[BaseModel]
-    finish: Callable[[dict[str, Json]], None]
+    finish: Callable[[dict[str, Json], bool], None]
 
 
-def build(document: Document) -> dict[str, Json]:
-    """Its schema, without a dialect."""
+def build(document: Document, third_parties: bool = False) -> dict[str, Json]:
+    """Its schema, without a dialect; with the executors of other packages where that is asked for."""
     schema = document.model.model_json_schema(by_alias=True)
     schema.setdefault("$defs", {})
-    document.finish(schema)
+    document.finish(schema, third_parties)
     for name in SHORT_FORMS:
         _take_short_form(schema["$defs"], name)
     annotate(schema, document.model.__name__)
@@ -53,8 +53,8 @@ def build(document: Document) -> dict[str, Json]:
     return {**schema, "title": document.title}
 
 
-def _finish_playbook(schema: dict[str, Json]) -> None:
-    requests = _add_requests(schema, [name for name in ACTS if name in schema["$defs"]])
+def _finish_playbook(schema: dict[str, Json], third_parties: bool) -> None:
+    requests = _add_requests(schema, [name for name in ACTS if name in schema["$defs"]], third_parties)
     probe = schema["$defs"]["Probe"]
     probe["properties"]["use"] = {"type": "string"}
     probe["required"] = []
@@ -63,19 +63,19 @@ def _finish_playbook(schema: dict[str, Json]) -> None:
     probe["anyOf"].append({"required": ["use"]})
 
 
-def _finish_library(schema: dict[str, Json]) -> None:
+def _finish_library(schema: dict[str, Json], third_parties: bool) -> None:
     """A shared probe is a step whose id is its name."""
     step = Probe.model_json_schema(by_alias=True)
     schema["$defs"] |= step.pop("$defs", {})
     schema["$defs"]["LibraryProbe"] = step
-    requests = _add_requests(schema, ["LibraryProbe"])
+    requests = _add_requests(schema, ["LibraryProbe"], third_parties)
     step["required"] = []
     step["anyOf"] = [{"required": [source]} for source in (*requests, "ask")]
     schema["properties"]["probes"]["additionalProperties"] = {"$ref": "#/$defs/LibraryProbe"}
 
 
-def _add_requests(schema: dict[str, Json], acts: list[str]) -> dict[str, Json]:
-    requests = request_definitions()
+def _add_requests(schema: dict[str, Json], acts: list[str], third_parties: bool) -> dict[str, Json]:
+    requests = request_definitions(third_parties)
     keys = references(requests)
     schema["$defs"] |= requests
     for act in acts:
@@ -86,12 +86,12 @@ def _add_requests(schema: dict[str, Json], acts: list[str]) -> dict[str, Json]:
     return keys
 
 
-def _finish_environments(schema: dict[str, Json]) -> None:
+def _finish_environments(schema: dict[str, Json], third_parties: bool) -> None:
     """A target takes what its executor takes; the known settings are offered, none is refused."""
     schema["$defs"]["TargetSettings"]["properties"] |= {name: {} for name in SETTINGS}
 
 
-def _finish_cases(schema: dict[str, Json]) -> None:
+def _finish_cases(schema: dict[str, Json], third_parties: bool) -> None:
     """Nothing but what the model says."""
 
 

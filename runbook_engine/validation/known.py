@@ -46,4 +46,4 @@ def _schema_of(root: yaml_reader.Node) -> Json:
 
 @cache
 def _built(kind: str) -> Json:
-    return build(DOCUMENTS[kind])
+    return build(DOCUMENTS[kind], third_parties=True)
