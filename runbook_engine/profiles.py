@@ -25,6 +25,7 @@ CLASSES: Mapping[str, Class] = {
     "RB412": "safety",  # data that could become an option
     "RB510": "wrong",  # an action that no cause offers can never run
     "RB511": "care",  # a cause that leads nowhere
+    "RB512": "wrong",  # an action that its causes are too weak to offer
 }
 
 

@@ -30,7 +30,7 @@ symptoms:
 causes:
   - id: stuck
     needs: n > 10
-    weight: strong
+    weight: decisive
     fix: [mend]
 resolution:
   - id: mend
@@ -51,7 +51,7 @@ MISTAKES = [
     ("effect: disruptive", "effect: Disruptive", None),
     ("effect: disruptive", "effect: DISRUPTIVE", None),
     ("effect: disruptive", 'effect: "disruptve"', 'effect: "disruptive"'),
-    ("weight: strong", "weight: Strong", None),
+    ("weight: decisive", "weight: Decisive", None),
     ("type: string", "type: String", None),
     ("needs: n > 10", "needs: n = 10", "needs: n == 10"),
     ("present: n > 0", "present: yes", "present: true"),
