@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("runbook_engine.cli.browse", "List the playbooks that can be found."),
     "show": ("runbook_engine.cli.browse", "Show a playbook as a person reads a guide."),
     "validate": ("runbook_engine.cli.validate", "Check playbooks: every complaint, with line and column."),
+    "fmt": ("runbook_engine.cli.formatting", "Write playbooks in one layout; comments and meaning stay."),
     "test": ("runbook_engine.cli.testing", "Rehearse playbooks from recorded or scripted cases, without any target."),
     "explain": ("runbook_engine.cli.validating", "Explain the code of a complaint."),
     "schema": ("runbook_engine.cli.schema", "Explain any part of the language; print its JSON Schema."),

@@ -17,6 +17,7 @@ CODES: Mapping[str, str] = {
     "RB007": "A feature of YAML that playbooks do not have: tags, merge keys, several documents, complex keys.",
     "RB008": "A number that JSON cannot hold exactly: too many digits, infinite, not a number.",
     "RB009": "The file is empty.",
+    "RB010": "`runbook fmt` cannot change the layout of this file without changing what it says, and left it alone.",
     "RB012": "The file cannot be read: not allowed, gone, or a pipe or device and no file.",
     "RB101": "A key that is not known here.",
     "RB102": "A key is missing.",
