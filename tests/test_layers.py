@@ -42,7 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "secrets",
     ),
     ("loading", "loader", "linter", "rules", "targets", "catalog", "journal", "journal_file", "layout"),
-    ("timeline", "report", "complaint_formats", "profiles"),
+    ("timeline", "report", "complaint_formats", "profiles", "guide"),
     ("sessions", "inbox", "replay", "driver", "prompt", "consent", "history", "doctor", "runner"),
     ("asking",),
     ("triage", "bundle"),

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .run import complete_playbooks, load_named
-
-if TYPE_CHECKING:
-    from ..loader import LoadedPlaybook
 
 Json = Any
 
@@ -48,32 +44,12 @@ def list_command(output: str) -> None:
 
 @click.command("show")
 @click.argument("name", shell_complete=complete_playbooks)
-def show_command(name: str) -> None:
-    """Show NAME as a person reads a guide: meaning, diagnosis, causes, what mends them."""
-    from ..safe_text import safe_text
+@click.option("--format", "shape", type=click.Choice(["text", "md", "html"]), default="text", show_default=True)
+def show_command(name: str, shape: str) -> None:
+    """Show NAME as a person reads a guide: meaning, impact, diagnosis, causes, mitigation.
 
-    click.echo(safe_text("\n".join(_page(load_named(name))), newlines=True))
+    md and html are pages for a docs site, or for what an alert's `runbook_url` names; `#cause-ID` leads to a cause.
+    """
+    from ..guide import FORMATS
 
-
-def _page(loaded: LoadedPlaybook) -> Iterator[str]:
-    playbook = loaded.playbook
-    yield from (f"{playbook.name}: {playbook.title}", "", playbook.about.strip(), "")
-    for note in (*(f"not for: {text}" for text in playbook.not_for), *playbook.notes):
-        yield f"  {note.strip()}"
-    if playbook.inputs:
-        yield from ("", "Inputs")
-        yield from (
-            f"  {name} ({each.type}, default {each.default}): {each.help}" for name, each in playbook.inputs.items()
-        )
-    yield from ("", "Symptoms")
-    yield from (f"  {probe.title or probe.id}: {probe.present}" for probe in playbook.symptoms)
-    yield from ("", "Diagnosis")
-    yield from (f"  {probe.title or probe.id} ({probe.executor or 'asks you'})" for probe in playbook.diagnosis)
-    yield from ("", "Causes")
-    for cause in playbook.causes:
-        then = f" -> {', '.join(cause.fix)}" if cause.fix else f" -> see {cause.see.playbook}" if cause.see else ""
-        yield f"  {cause.id}: {cause.needs}{then}"
-    yield from ("", "Resolution")
-    for action in playbook.resolution:
-        undo = "with an undo" if action.undo else "no undo"
-        yield f"  {action.id} ({action.effect}, {undo}): {action.title}"
+    click.echo(FORMATS[shape](load_named(name)), nl=False)
