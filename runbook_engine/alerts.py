@@ -49,23 +49,28 @@ class Matched:
 
 def read_alerts(text: str, where: str) -> list[Labels]:
     """The labels of each firing alert of a payload."""
+    alerts = [labels_of(each) for each in read_firing(text, where)]
+    different: list[Labels] = list({json.dumps(labels, sort_keys=True): labels for labels in alerts}.values())
+    if len(different) > MOST:
+        raise UsageError(f"{where} holds {len(different)} different alerts; expected at most {MOST}")
+    return different
+
+
+def read_firing(text: str, where: str) -> list[dict[str, Json]]:
+    """Each firing alert of a payload that has a name, whole: labels, annotations, links."""
     if len(text) > LARGEST:
         raise UsageError(f"{where} is longer than {LARGEST} characters; an alert's payload is not")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is no JSON ({error}); expected Alertmanager's webhook payload") from None
-    found = [_labels(each) for each in _alerts(document) if _fires(each)]
-    alerts = [labels for labels in found if labels.get("alertname")]
+    alerts = [each for each in _alerts(document) if _fires(each) and labels_of(each).get("alertname")]
     if not alerts:
         raise UsageError(
             f"{where} holds no firing alert that has a name; expected Alertmanager's webhook payload "
             '({"alerts": [{"status": "firing", "labels": {"alertname": …}}]}), a list of alerts, or one'
         )
-    different: list[Labels] = list({json.dumps(labels, sort_keys=True): labels for labels in alerts}.values())
-    if len(different) > MOST:
-        raise UsageError(f"{where} holds {len(different)} different alerts; expected at most {MOST}")
-    return different
+    return alerts
 
 
 def named(name: str) -> list[Labels]:
@@ -93,7 +98,7 @@ def _with_common(alert: dict[str, Json], common: Json) -> dict[str, Json]:
     return {**alert, "labels": {**known, **(labels if isinstance(labels, dict) else {})}}
 
 
-def _labels(alert: Json) -> dict[str, str]:
+def labels_of(alert: Json) -> dict[str, str]:
     if not isinstance(alert, dict):
         return {}
     labels = alert.get("labels", alert)

@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "match": ("runbook_engine.cli.triage", "Say which playbook an alert is for."),
     "list": ("runbook_engine.cli.browse", "List the playbooks that can be found."),
     "show": ("runbook_engine.cli.browse", "Show a playbook as a person reads a guide."),
+    "new": (
+        "runbook_engine.cli.new",
+        "Write a new playbook and its first test: by questions, from an alert, a session.",
+    ),
     "validate": ("runbook_engine.cli.validate", "Check playbooks: every complaint, with line and column."),
     "fmt": ("runbook_engine.cli.formatting", "Write playbooks in one layout; comments and meaning stay."),
     "test": ("runbook_engine.cli.testing", "Rehearse playbooks from recorded or scripted cases, without any target."),

@@ -24,13 +24,13 @@ from .tree import Leaf
 # around several words help the eye to see where they end.
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_. -]*")
-_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"])
+WORDS_OF_YAML = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"])
 
 
 def needs_no_quotes(text: str, *, in_flow: bool) -> bool:
     """Whether the text can stand plain: letters first, nothing in it that YAML gives a meaning to."""
     allowed = _WORD if in_flow else _PLAIN
-    return allowed.fullmatch(text) is not None and text == text.strip() and text.lower() not in _WORDS
+    return allowed.fullmatch(text) is not None and text == text.strip() and text.lower() not in WORDS_OF_YAML
 
 
 def scalar_text(line: str, leaf: Leaf) -> str:

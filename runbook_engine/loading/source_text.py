@@ -41,6 +41,11 @@ def readable_text(source: bytes | str, path: str) -> str:
     raise _unreadable(path, text, line, column, message, "RB001")
 
 
+def refused_characters(text: str) -> str:
+    """The text with each character that no file may hold as the escape that YAML has for it in double quotes."""
+    return _REFUSED.sub(lambda found: f"\\u{ord(found[0]):04X}", text)
+
+
 def split_lines(text: str) -> list[str]:
     """Lines as YAML counts them; `str.splitlines` would break at more characters than YAML does."""
     return _LINE_BREAK.split(text)
