@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test trials check format schemas editor bench matrix clean
+.PHONY: demo test trials check format schemas editor bench matrix docs clean
 
 $(VENV)/demo: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +17,11 @@ $(VENV)/dev: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --editable '.[dev]'
 	@touch $@ $(VENV)/demo
+
+$(VENV)/docs: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --editable '.[docs]'
+	@touch $@
 
 # Break a small LinkFlow on this machine (workers killed) and mend it behind a gate.
 demo: $(VENV)/demo
@@ -62,5 +67,9 @@ bench: $(VENV)/dev
 matrix: $(VENV)/dev
 	$(BIN)/runbook sandbox matrix --jobs 2 $(ARGS)
 
+# The documentation as a site in build/docs; a warning is an error.
+docs: $(VENV)/docs
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+
 clean:
-	rm -rf $(VENV) $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build docs/generated $(VENV) $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis

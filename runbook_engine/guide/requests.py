@@ -58,7 +58,7 @@ def _sql(act: Act) -> Iterator[str]:
             given = act.bindings if place.kind == "s" else act.idents
             names[place.name] = given.get(place.name, "${{ " + place.name + " }}")
         written.append((made + text[end:]).strip())
-    yield from (f"\\set {name} {_quoted(_one_line(value))}" for name, value in names.items())
+    yield from (f"\\set {name} {_for_psql(_one_line(value))}" for name, value in names.items())
     if len(written) == 1:
         yield written[0]
     else:
@@ -96,6 +96,11 @@ def _path(path: Json) -> str:
 
 def _quoted(word: str) -> str:
     return word if _SAFE_WORD.fullmatch(word) else shlex.quote(word)
+
+
+def _for_psql(text: str) -> str:
+    """psql doubles a quote, and reads backslashes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def _one_line(value: Json) -> str:
