@@ -45,6 +45,7 @@ check: $(VENV)/dev
 format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/runbook fmt playbooks examples
 
 # The schemas of schema/, written anew from the models.
 schemas: $(VENV)/dev

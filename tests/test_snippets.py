@@ -79,9 +79,10 @@ def test_yaml_is_what_it_claims_to_be(snippet: Snippet, tmp_path: Path) -> None:
     assert done.code == 0, f"{snippet.place}\n{done.said}"
 
 
-@pytest.mark.parametrize("snippet", named([each for each in ALL if each.language == "json" and not each.reason]))
-def test_json_can_be_read(snippet: Snippet) -> None:
-    json.loads(snippet.text)
+def test_json_can_be_read() -> None:
+    for each in ALL:
+        if each.language == "json" and not each.reason:
+            json.loads(each.text)
 
 
 @pytest.mark.parametrize("line", sorted({line for each in ALL for line in each.commands if line.startswith("make ")}))
@@ -99,6 +100,8 @@ class Reader:
         self.sandbox = folder / "sandbox"
         more = {"RUNBOOK_SANDBOX": str(self.sandbox), "XDG_CONFIG_HOME": str(folder / "config")}
         self.place = Place(self.folder, folder / "state", more)
+        (self.folder / "playbooks").mkdir()
+        (self.folder / "session.txt").write_text("$ df -h /\n$ uptime\n")
         self.fills: dict[str, str] = {}
         alert = {"labels": {"alertname": "QueueBacklog"}, "annotations": {"summary": "Jobs wait"}}
         for name in ("alert.json", "FILE"):

@@ -56,7 +56,7 @@ _CHAINS: dict[str, dict[Path, tuple[str, ...]]] = {
     "cases": {(): ("cases targets replies tests",), ("tests", "-"): _TEST},
     "environments": {(): ("environments default",), ("environments", "*"): ("about pace policy targets",)},
 }
-STEPS = {("symptoms",), ("diagnosis",), ("causes",), ("resolution",), ("tests",)}
+STEPS = {("symptoms",), ("diagnosis",), ("causes",), ("resolution",)}
 """Lists whose items stand apart, by an empty line, where one of two takes several lines."""
 
 
