@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runbook_engine.cases import Cases, Reply
+from runbook_engine.cases import Reply
 from runbook_engine.executors import names
-from runbook_engine.model import Library
-from runbook_engine.schema import playbook_schema
-from runbook_engine.targets import Configuration
+from runbook_engine.schema import schema_of
 
 from .schemas import keys_table
 
@@ -40,6 +38,7 @@ SECTIONS = {
     "Environment": "environment",
     "Place": "environment",
 }
+KINDS = ("playbook", "library", "cases", "environments")
 _HEAD = """# Language reference
 
 Every key of every kind of file, as the program reads it; made when this documentation was built. What a run does
@@ -52,17 +51,17 @@ hold them between `${{` and `}}`.
 
 
 def pages() -> dict[str, str]:
-    playbook = playbook_schema()
+    playbook, library, cases, environments = (schema_of(kind, "2020-12") for kind in KINDS)
     documents: tuple[tuple[str, str, Mapping[str, Json]], ...] = (
         ("Playbook", "The file `NAME.yaml` that begins with `runbook: 1`.", _without_requests(playbook)),
         (
             "Library",
             "A file of probes that playbooks take over with `use: library.probe`.",
-            Library.model_json_schema(),
+            _without_requests(library),
         ),
-        ("Tests", "The file `NAME.test.yaml` beside a playbook.", Cases.model_json_schema()),
+        ("Tests", "The file `NAME.test.yaml` beside a playbook.", cases),
         ("Reply", "What stands for an answer when it has to say more than the answer.", Reply.model_json_schema()),
-        ("Environments", "The file `runbook.yaml`.", Configuration.model_json_schema()),
+        ("Environments", "The file `runbook.yaml`.", environments),
     )
     parts = [_HEAD]
     told: set[str] = set()
