@@ -54,6 +54,9 @@ MISTAKES = [
     ("weight: decisive", "weight: Decisive", None),
     ("type: string", "type: String", None),
     ("needs: n > 10", "needs: n = 10", "needs: n == 10"),
+    ("needs: n > 10", "needs: n = 10 && n < 20 || n = 30", "needs: n == 10 and n < 20 or n == 30"),
+    ("needs: n > 10", "needs: n > 10&&n < 20", "needs: n > 10 and n < 20"),
+    ("needs: n > 10", 'needs: "!(n > 10)"', 'needs: "not (n > 10)"'),
     ("present: n > 0", "present: yes", "present: true"),
     ("present: n > 0", "present: Off # never", "present: false # never"),
     ("title: A sound playbook #", "title: Broken: a playbook #", 'title: "Broken: a playbook" #'),
@@ -84,6 +87,7 @@ LEFT_ALONE = [
     ("= %(queue)s", "like '%${{ queue }}%'"),  # part of a longer text
     ("= %(queue)s", "= ${{ queue | lower }}"),  # needs a `with` of its own
     ("    fix: [mend]", "    fix: [something-else]"),
+    ("needs: n > 10", "needs: n === 10"),
     ("effect: disruptive", "effect: harmless"),
     ("present: n > 0", "present: m > 0"),  # a name: what was meant is not ours to say
     ("title: Resume", "title: {{ n }} jobs"),

@@ -60,8 +60,13 @@ def _mend(names: Sequence[str], *, write: bool, apart: bool) -> None:
 
     if "-" in names:
         raise UsageError("standard input cannot be mended: name a file")
+    files = 0
     for line in mend_files(names, os.environ, write=write):
+        files += line.startswith("+++ ")
         click.echo(safe_text(line), err=apart)
+    click.echo(
+        f"{files or 'no'} {'file' if files < 2 else 'files'} {'mended' if write else 'would be mended'}", err=True
+    )
 
 
 def _show(checked: Mapping[str, Sequence[Complaint]], shape: str) -> None:

@@ -69,6 +69,8 @@ def _annotate_key(owners: tuple[str, ...], key: str, wanted: Json) -> None:
 
 def _mend_default(wanted: Json) -> None:
     """As an author would write it; an empty one is no help."""
+    if isinstance(wanted.get("default"), dict):
+        wanted["default"] = {key: value for key, value in wanted["default"].items() if value is not None}
     if wanted.get("default") in _QUIET and wanted.get("default") is not False:
         wanted.pop("default", None)
     elif wanted.get("x-type") == "duration" and isinstance(wanted["default"], int | float):
