@@ -262,6 +262,39 @@ def test_a_difference_that_is_only_shown_changes_nothing(tmp_path: Path) -> None
     assert "RB101" in {each["code"] for each in asked.document} and "+title: A sound" in asked.stderr
 
 
+@pytest.mark.parametrize(
+    ("broken", "right"),
+    [
+        ("library: l\nprobes:\n  p: {redis: [PING], fcts: {ok: result}}\n", "facts"),
+        ("cases: x\ntests:\n  - {name: n, expct: {outcome: fixed}}\n", "expect"),
+        ("environments:\n  e: {polcy: {most: read}}\n", "policy"),
+        ("environments:\n  e: {policy: {most: Read}}\n", "read"),
+    ],
+)
+def test_the_other_kinds_of_file_are_mended_too(tmp_path: Path, broken: str, right: str) -> None:
+    after, _ = mended(tmp_path, broken)
+    assert right in after and count(after) == 0
+
+
+HOSTILE = {
+    "spaces": "title: {{" + " " * 1500 + "\nx: }",
+    "a long line": "runbook: 1\ntitle: {{ " + "a " * 400_000 + "}}\n",
+    "many tabs": "runbook: 1\n" + "\tx: 1\n" * 20_000,
+    "many keys": "runbook: 1\n" + "".join(f"titel{n}: 1\n" for n in range(2000)),
+    "many colons": "runbook: 1\n" + "".join(f"k{n}: a: b\n" for n in range(3000)),
+    "deep": "runbook: " + "[" * 5000,
+    "a bomb": "a: &a [1,1,1,1,1,1,1,1,1]\n" + "".join(f"k{n}: &k{n} [{'*a,' * 9}]\n" for n in range(50)),
+    "nothing": "",
+    "lines of carriage returns": "runbook: 1\r\r\rtitel: x\r",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_given_up_after_bounded_work(tmp_path: Path, name: str) -> None:
+    after, shown = mended(tmp_path, HOSTILE[name])
+    assert (after != HOSTILE[name]) == bool(shown)
+
+
 def test_standard_input_cannot_be_mended(tmp_path: Path) -> None:
     refused = Place(tmp_path, tmp_path / "state").run("validate", "--fix", "-")
     assert refused.code == 2 and "standard input cannot be mended" in refused.stderr

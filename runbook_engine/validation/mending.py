@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import unified_diff
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,10 @@ from .judging import judge
 from .run import Libraries, library_finder
 from .text import Edit, Text
 
-MOST_MENDS = 500  # of one file: each is judged by itself
+MOST_JUDGED = 16 * 1024 * 1024  # bytes of one file, over all mends that are tried: each is judged by itself
+MOST_TRIES = 1000
+MOST_COMPLAINTS = 500  # of one file that are looked at
+LONGEST_LINE = 2000  # a longer one was not written by hand, and the patterns of mends look back
 
 
 def mend_files(names: Sequence[str], environ: Mapping[str, str], *, write: bool) -> Iterator[str]:
@@ -43,35 +47,40 @@ def _mended(source: Source, libraries: Libraries) -> str | None:
         text = Text(source.path, source.content.decode())
     except UnicodeDecodeError:
         return None
+    mending = _Mending(libraries, min(MOST_TRIES, MOST_JUDGED // max(1, len(source.content))))
     original, found = text, judge(source.path, source.content, libraries)
-    refused: set[tuple[str, int, int, str]] = set()
-    for _ in range(MOST_MENDS):
-        step = _next(text, found, refused, libraries)
-        if step is None:
-            break
+    while (step := mending.next(text, found)) is not None:
         text, found = step
     return text.text if text.text != original.text else None
 
 
-def _next(
-    text: Text, found: list[Complaint], refused: set[tuple[str, int, int, str]], libraries: Libraries
-) -> tuple[Text, list[Complaint]] | None:
-    """The text after the first mend that makes it better, and what is still wrong with it."""
-    for complaint in found:
-        mark = (complaint.code, complaint.line, complaint.column, complaint.message)
-        if complaint.path != text.path or mark in refused:
-            continue
-        for edits in _edits(complaint, text):
-            better = text.with_edits(edits)
-            left = judge(text.path, better.text.encode(), libraries)
-            if better.text != text.text and _is_better(complaint, found, left):
-                return better, left
-        refused.add(mark)
-    return None
+@dataclass(slots=True)
+class _Mending:
+    """One file's: how many mends may still be tried, and which complaints none mends."""
+
+    libraries: Libraries
+    tries: int
+    refused: set[Complaint] = field(default_factory=set)
+
+    def next(self, text: Text, found: list[Complaint]) -> tuple[Text, list[Complaint]] | None:
+        """The text after the first mend that makes it better, and what is still wrong with it."""
+        for complaint in found[:MOST_COMPLAINTS]:
+            if complaint.path != text.path or complaint in self.refused:
+                continue
+            for edits in _edits(complaint, text):
+                if self.tries <= 0:
+                    return None
+                self.tries -= 1
+                better = text.with_edits(edits)
+                left = judge(text.path, better.text.encode(), self.libraries)
+                if better.text != text.text and _is_better(complaint, found, left):
+                    return better, left
+            self.refused.add(complaint)
+        return None
 
 
 def _edits(complaint: Complaint, text: Text) -> Iterator[list[Edit]]:
-    for each in mends():
+    for each in mends() if len(text.line(complaint.line)) <= LONGEST_LINE else ():
         if complaint.code in each.CODES:
             edits = each.mend(complaint, text)
             if edits:
