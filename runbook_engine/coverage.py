@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import CONNECTION_CODES
@@ -61,6 +61,22 @@ class Coverage:
                 self.declined[action["id"]] = True
         self.healthy |= document["outcome"] == "healthy"
         self.inconclusive |= document["outcome"] == "inconclusive"
+
+    def with_(self, other: Coverage) -> Coverage:
+        """What both visit, of the same playbook."""
+
+        def either(mine: Mapping[str, bool], theirs: Mapping[str, bool]) -> dict[str, bool]:
+            return {name: seen or theirs[name] for name, seen in mine.items()}
+
+        return replace(
+            self,
+            causes=either(self.causes, other.causes),
+            done=either(self.done, other.done),
+            declined=either(self.declined, other.declined),
+            away=either(self.away, other.away),
+            healthy=self.healthy or other.healthy,
+            inconclusive=self.inconclusive or other.inconclusive,
+        )
 
     def _add_away(self, events: Sequence[Event]) -> None:
         asked = {

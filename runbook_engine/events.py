@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 Json = Any
@@ -340,6 +340,9 @@ KINDS: Mapping[str, type[Any]] = {
         *Fact.__args__,
     )
 }
+_FIELDS: Mapping[type[Any], tuple[str, ...]] = {
+    kind: tuple(item.name for item in fields(kind)) for kind in KINDS.values()
+}
 
 
 def kind_of(event: Event) -> str:
@@ -363,8 +366,8 @@ def with_taken_facts(events: Sequence[Event]) -> list[Event]:
 
 
 def encode(event: Event) -> dict[str, Json]:
-    """Plain JSON of an event, without its kind."""
-    return asdict(event)
+    """Plain JSON of an event, without its kind. Its parts are shared with the event: nobody may change them."""
+    return {name: getattr(event, name) for name in _FIELDS[type(event)]}
 
 
 def decode(kind: str, data: Mapping[str, Json]) -> Event:

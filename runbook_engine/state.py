@@ -44,6 +44,7 @@ class State:
     budget_end: float = 0.0
     level: int = 0  # how often Ctrl-C was pressed
     signal: str = "SIGINT"
+    fixed: Scope = field(default_factory=dict)
 
     def heard(self, reply: Reply | None) -> None:
         """The clock is what replies say it is."""
@@ -59,19 +60,20 @@ class State:
 
     def scope(self, **more: Json) -> Scope:
         """Names in scope everywhere: inputs, facts, targets, run. Facts that nobody delivered are unknown."""
-        missing = {
-            name: Unknown("its step was not asked") for probe in self.playbook.probes() for name in fact_names(probe)
-        }
+        if not self.fixed:
+            self.fixed = self._fixed()
+        return {**self.fixed, **self.facts, **more}
+
+    def _fixed(self) -> Scope:
+        """What does not change in a run; a fact takes the place of its own absence."""
+        unasked = Unknown("its step was not asked")
+        places = self.start.places
         return {
-            **missing,
+            **{name: unasked for probe in self.playbook.probes() for name in fact_names(probe)},
             **self.start.inputs,
-            **self.facts,
-            "targets": {
-                name: {"kind": kind, **self.start.places.get(name, {})} for name, kind in self.start.targets.items()
-            },
+            "targets": {name: {"kind": kind, **places.get(name, {})} for name, kind in self.start.targets.items()},
             "run": {"id": self.start.run, "pace": self.start.pace},
             "__baselines__": self.start.baselines,
-            **more,
         }
 
     def owners(self, names: frozenset[str]) -> tuple[Probe, ...]:

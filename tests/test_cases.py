@@ -148,6 +148,23 @@ def test_too_little_coverage_fails_and_names_what_is_missing(place: Place) -> No
     assert place.run("test", ".").code == 0
 
 
+def test_files_are_rehearsed_side_by_side_and_covered_together(place: Place) -> None:
+    """Two files of one playbook: each leaves out what the other visits. What breaks in one is told beside the other."""
+    head, _, tests = CASES.partition("tests:\n")
+    cut = tests.index("  - name: healthy")
+    (place.folder / "paused.test.yaml").write_text(f"{head}tests:\n{tests[:cut]}")
+    (place.folder / "paused.more.test.yaml").write_text(f"{head}tests:\n{tests[cut:]}")
+    finished = place.run("test", ".", "--coverage", "--at-least", "100", "--format", "json")
+    assert finished.code == 0, finished.said
+    first, second = finished.document
+    assert first["coverage"] == second["coverage"] == 1.0 and first["missing"] == []
+    assert (first["file"], second["file"]) == ("paused.more.test.yaml", "paused.test.yaml")
+    broken = tests[cut:].replace("outcome: healthy", "outcome: fixed")
+    (place.folder / "paused.more.test.yaml").write_text(f"{head}tests:\n{broken}")
+    told = place.run("test", ".")
+    assert told.code == 1 and "expected fixed, was healthy" in told.stdout and "paused.test.yaml: 3 of 3" in told.stdout
+
+
 def test_a_target_that_is_never_away_is_named(place: Place) -> None:
     half = CASES.replace("unreachable: [redis]", "replies: {waiting: {error: {code: refused, message: no}}}")
     half = half.replace("unknown: [stopped, commands]", "unknown: [stopped]").replace(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
 import os
 import tempfile
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +52,6 @@ class Rehearsed:
 def test_command(paths: tuple[str, ...], only: str | None, coverage: bool, at_least: float | None, shape: str) -> int:
     """Rehearse the cases in PATHS (files `*.test.yaml` or folders): no target is touched."""
     from ..errors import UsageError
-    from ..sealed import seal
 
     files = list(_files(paths or ("playbooks",)))
     if not files:
@@ -59,17 +61,19 @@ def test_command(paths: tuple[str, ...], only: str | None, coverage: bool, at_le
     prepared = [_prepare(path) for path in files]
     if not any((only or "") in case.name for _, _, cases in prepared for case in cases.tests):
         raise UsageError(f"no test is called anything like {only!r}")
-    tempfile.gettempdir()  # found out by writing: later that is not allowed any more
-    seal()
-    done = [_rehearse(path, loaded, cases, only or "") for path, loaded, cases in prepared]
-    covered = [each.coverage.share() * 100 for each in done]
-    too_little = at_least is not None and not all(share >= at_least for share in covered)
+    done = _rehearse_all(prepared, only or "")
+    covered = _covered(done)
+    too_little = at_least is not None and not all(each.share() * 100 >= at_least for each in covered.values())
     if shape == "json":
-        click.echo(json.dumps([_document(each) for each in done], indent=2, ensure_ascii=True, default=str))
+        click.echo(
+            json.dumps(
+                [_document(each, covered[each.playbook]) for each in done], indent=2, ensure_ascii=True, default=str
+            )
+        )
     elif shape == "junit":
         click.echo(_junit(done))
     else:
-        for line in _lines(done, coverage or too_little):
+        for line in _lines(done, covered if coverage or too_little else None):
             click.echo(line)
     failed = any(not result.passed for each in done for result in each.results)
     return FAILED if failed or too_little else 0
@@ -117,6 +121,42 @@ def _prepare(path: Path) -> tuple[Path, LoadedPlaybook, Cases]:
         raise UsageError(f"{path}: {loaded.playbook.name} does not know what its tests name. {said}")
     used_executors(loaded)
     return path, loaded, cases
+
+
+_prepared: list[tuple[Path, LoadedPlaybook, Cases]] = []  # what the workers find when they are forked
+
+
+def _rehearse_all(prepared: Sequence[tuple[Path, LoadedPlaybook, Cases]], only: str) -> list[Rehearsed]:
+    """Every file, several at a time where there are several processors, each in a process that is sealed."""
+    from ..errors import RunbookError
+    from ..sealed import seal
+
+    tempfile.gettempdir()  # found out by writing: later that is not allowed any more
+    jobs = min(os.cpu_count() or 1, len(prepared))
+    if jobs == 1:
+        seal()
+        return [_rehearse(*each, only) for each in prepared]
+    _prepared[:] = prepared
+    longest_first = sorted(range(len(prepared)), key=lambda n: -len(prepared[n][2].tests))
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), initializer=seal) as pool:
+        futures = {number: pool.submit(_rehearse_one, number, only) for number in longest_first}
+        try:
+            return [futures[number].result() for number in range(len(prepared))]
+        except BrokenProcessPool as broken:
+            raise RunbookError(f"a process that rehearsed ended by itself: {broken}") from broken
+
+
+def _rehearse_one(number: int, only: str) -> Rehearsed:
+    return _rehearse(*_prepared[number], only)
+
+
+def _covered(done: Sequence[Rehearsed]) -> dict[str, Coverage]:
+    """What all files of a playbook visit together, by playbook."""
+    covered: dict[str, Coverage] = {}
+    for each in done:
+        known = covered.get(each.playbook)
+        covered[each.playbook] = each.coverage if known is None else known.with_(each.coverage)
+    return covered
 
 
 def _rehearse(path: Path, loaded: LoadedPlaybook, cases: Cases, only: str) -> Rehearsed:
@@ -173,7 +213,7 @@ def _lines_of_tests(path: Path) -> dict[str, int]:
     return found
 
 
-def _lines(done: Sequence[Rehearsed], coverage: bool) -> Iterator[str]:
+def _lines(done: Sequence[Rehearsed], covered: Mapping[str, Coverage] | None) -> Iterator[str]:
     from ..safe_text import safe_text
 
     for each in done:
@@ -184,10 +224,11 @@ def _lines(done: Sequence[Rehearsed], coverage: bool) -> Iterator[str]:
             yield from (f"    {safe_text(difference)}" for difference in result.differences)
             yield from (f"    {line}" for line in _story(result.document))
         passed = sum(result.passed for result in each.results)
-        shown = f", causes and actions visited {each.coverage.share():.0%}" if coverage else ""
-        yield f"{each.playbook}: {passed} of {len(each.results)} passed in {each.seconds}s{shown}"
-        if coverage and each.coverage.missing():
-            yield f"    no test visits: {', '.join(each.coverage.missing())}"
+        yield f"{each.path}: {passed} of {len(each.results)} passed in {each.seconds}s"
+    for playbook, found in (covered or {}).items():
+        yield f"{playbook}: causes and actions visited {found.share():.0%}"
+        if found.missing():
+            yield f"    no test visits: {', '.join(found.missing())}"
 
 
 def _story(document: Mapping[str, Json]) -> Iterator[str]:
@@ -206,13 +247,13 @@ def _story(document: Mapping[str, Json]) -> Iterator[str]:
     yield safe_text(f"end: {document['outcome']}, {document['reason']}")
 
 
-def _document(each: Rehearsed) -> dict[str, Json]:
+def _document(each: Rehearsed, covered: Coverage) -> dict[str, Json]:
     return {
         "file": str(each.path),
         "playbook": each.playbook,
         "seconds": each.seconds,
-        "coverage": round(each.coverage.share(), 4),
-        "missing": each.coverage.missing(),
+        "coverage": round(covered.share(), 4),
+        "missing": covered.missing(),
         "tests": [
             {"name": result.case.name, "place": place, "passed": result.passed, "differences": list(result.differences)}
             for result, place in zip(each.results, each.places, strict=True)
