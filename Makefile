@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test trials check format schemas editor bench matrix docs clean
+.PHONY: demo test trials check format schemas editor bench mutants matrix docs clean
 
 $(VENV)/demo: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -63,6 +63,10 @@ editor: $(NODE)/ready
 # How long validate takes for 2,000 files, the first time and again: figures, not assertions.
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/validate.py $(ARGS)
+
+# Playbooks with one thing changed that somebody could get wrong: how many does validate or a test notice?
+mutants: $(VENV)/dev
+	$(BIN)/python tests/mutants.py $(ARGS)
 
 # Every fault three times with jitter, ten pairs, twenty healthy runs: accuracy, false alarms, harm rate.
 matrix: $(VENV)/dev

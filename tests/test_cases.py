@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from commands import Place
 
-from runbook_engine.cases import replayed
 from runbook_engine.cassette import read_cassette
 from runbook_engine.matrix import load
+from runbook_engine.playing import replayed
 from runbook_engine.runner import used_executors
 from runbook_engine.sandbox import control
 from runbook_engine.sandbox.state import State

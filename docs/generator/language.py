@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runbook_engine.cases import Reply
+from runbook_engine.cast import Reply
 from runbook_engine.executors import names
 from runbook_engine.schema import schema_of
 

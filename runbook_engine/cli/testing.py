@@ -20,10 +20,11 @@ from xml.sax.saxutils import escape, quoteattr
 import click
 
 if TYPE_CHECKING:
-    from ..cases import Cases, Result
+    from ..cases import Cases
     from ..cassette import Cassette
     from ..coverage import Coverage
     from ..loader import LoadedPlaybook
+    from ..playing import Result
 
 Json = Any
 FAILED, INVALID = 1, 65
@@ -160,9 +161,9 @@ def _covered(done: Sequence[Rehearsed]) -> dict[str, Coverage]:
 
 
 def _rehearse(path: Path, loaded: LoadedPlaybook, cases: Cases, only: str) -> Rehearsed:
-    from ..cases import Result, play
     from ..coverage import Coverage
     from ..errors import UsageError
+    from ..playing import Result, play
     from ..runner import used_executors
 
     began = time.monotonic()

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import executors
-from ..cases import Cases, play, unknown_names
+from ..cases import Cases, unknown_names
 from ..errors import PlaybookError, RunbookError, UsageError
 from ..linter import run as lint
 from ..loader import LoadedPlaybook, load_playbook, validate_document
+from ..playing import play
 from .yaml_text import document
 
 Json = Any

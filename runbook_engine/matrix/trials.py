@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..cases import replayed
 from ..cassette import read_cassette, write_cassette
 from ..catalog import find_playbook, folders, libraries_for
 from ..consent import CommandLine
@@ -17,6 +16,7 @@ from ..events import CausesRanked, Event, GateRequested, encode, kind_of
 from ..executor import Effect
 from ..journal import Journal
 from ..loader import LoadedPlaybook, load_playbook
+from ..playing import replayed
 from ..policy import Policy
 from ..report import fold
 from ..runner import Setting, begin, execute, used_executors
