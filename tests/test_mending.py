@@ -85,7 +85,6 @@ MISTAKES = [
 LEFT_ALONE = [
     ("title: A sound", "tidal wave: A sound"),  # near to nothing
     ("= %(queue)s", "like '%${{ queue }}%'"),  # part of a longer text
-    ("= %(queue)s", "= ${{ queue | lower }}"),  # needs a `with` of its own
     ("    fix: [mend]", "    fix: [something-else]"),
     ("needs: n > 10", "needs: n === 10"),
     ("effect: disruptive", "effect: harmless"),
@@ -160,7 +159,22 @@ def test_a_template_in_a_script_becomes_a_variable_that_is_given(tmp_path: Path,
     assert all(each.severity == "warning" for each in judge("x.yaml", after.encode(), {}))
 
 
-@pytest.mark.parametrize("written", ['"a ${{ queue }} b"', "'a ${{ queue }}'", "${{ queue | lower }}"])
+@pytest.mark.parametrize("written", ["= ${{ queue | lower }}", "= '${{ queue | lower }}'"])
+def test_an_expression_in_sql_is_bound_by_a_with_of_its_own(tmp_path: Path, written: str) -> None:
+    after, _ = mended(tmp_path, SOUND.replace("= %(queue)s", written))
+    given = '    with: {value: "${{ queue | lower }}"}\n    sql:'
+    assert after == SOUND.replace("= %(queue)s", "= %(value)s").replace("    sql:", given)
+    assert count(after) == 0
+
+
+def test_a_with_that_is_there_is_not_changed(tmp_path: Path) -> None:
+    broken = SOUND.replace("= %(queue)s", "= %(x)s and ${{ queue | lower }}").replace(
+        "    sql:", "    with: {x: 1}\n    sql:"
+    )
+    assert mended(tmp_path, broken) == (broken, [])
+
+
+@pytest.mark.parametrize("written", ['"a ${{ queue }} b"', "'a ${{ queue }}'"])
 def test_a_template_inside_of_a_longer_text_of_a_script_is_left_alone(tmp_path: Path, written: str) -> None:
     broken = SHELL.replace("SCRIPT", written)
     assert mended(tmp_path, broken) == (broken, [])
