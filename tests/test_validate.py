@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -346,6 +349,7 @@ def test_what_asks_an_executor_of_another_package_is_judged_every_time(place: Pl
     assert place.run("validate", "x.yaml").code == 65
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the tests have threads
 def test_many_files_are_judged_by_several_processes_as_by_one(tmp_path: Path) -> None:
     judging = validation.judging()
     files: list[Any] = [(f"{index}.yaml", UNVERIFIED.encode(), {}) for index in range(2 * judging.WORTH_A_PROCESS)]
@@ -369,3 +373,29 @@ def test_github_gets_ten_of_each_level_and_the_rest_in_log_and_summary(place: Pl
     assert len(lines) == 13 + 3 * 13
     assert done.code == 65 and summary.read_text().count("\n| ") == len(lines) + 1
     assert "13 errors, 39 warnings in 26 files" in summary.read_text()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the tests have threads
+def test_what_a_killed_process_does_not_answer_is_judged_all_the_same() -> None:
+    judging = validation.judging()
+    files: list[Any] = [(f"{index}.yaml", UNVERIFIED.encode(), {}) for index in range(2 * judging.WORTH_A_PROCESS)]
+    told = judging.judge_all(files)
+    first = next(told)
+    for process in multiprocessing.active_children():
+        process.kill()
+    assert [first, *told] == [judging.judge(*each) for each in files]
+    assert multiprocessing.active_children() == []
+
+
+def test_an_interrupt_ends_every_process_with_one_word(place: Place) -> None:
+    for index in range(600):
+        (place.folder / f"{index}.yaml").write_text(UNVERIFIED)
+    with place.begun("validate", "--no-cache", ".") as running:
+        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+        while running.poll() is None and not children.read_text():
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    if running.returncode == 130:  # on one processor there are no children, and it may have ended before
+        assert out == "" and err.strip() == "interrupted"
+    assert "Traceback" not in err

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 from .. import executors as installed
 from ..cases import Cases
@@ -20,7 +21,7 @@ Libraries = dict[str, tuple[str, str]]
 Work = tuple[str, bytes, Libraries]  # path, content, the libraries that it uses
 WORTH_A_PROCESS = 64  # files: fewer are judged sooner than another process has begun
 MOST_PROCESSES = 8
-AT_ONCE = 16
+_FORK = get_context("fork")
 
 
 def judge(path: str, content: bytes, libraries: Libraries) -> list[Complaint]:
@@ -41,33 +42,48 @@ def judge(path: str, content: bytes, libraries: Libraries) -> list[Complaint]:
 
 
 def judge_all(work: Sequence[Work]) -> Iterator[list[Complaint]]:
-    """The verdicts in the order of the work."""
-    processes = min(len(os.sched_getaffinity(0)), MOST_PROCESSES, len(work) // WORTH_A_PROCESS)
-    done = 0
-    if processes > 1:
-        try:
-            with ProcessPoolExecutor(processes, get_context("fork"), _leave_interrupts_to_the_parent) as pool:
-                try:
-                    for verdict in pool.map(_judge, work, chunksize=AT_ONCE):
-                        yield verdict
-                        done += 1
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
-        except (BrokenProcessPool, OSError):
-            pass  # a process was killed or could not begin; what is left is judged here
-    for each in work[done:]:
-        yield _judge(each)
+    """The verdicts in the order of the work. What another process does not answer is judged here."""
+    count = min(len(os.sched_getaffinity(0)), MOST_PROCESSES, len(work) // WORTH_A_PROCESS)
+    if count < 2:
+        yield from (judge(*each) for each in work)
+        return
+    helpers = [_helper(work[index::count]) for index in range(count)]
+    try:
+        for index, each in enumerate(work):
+            try:
+                yield helpers[index % count][1].recv()
+            except (EOFError, OSError):
+                yield judge(*each)
+    finally:
+        for process, answers in helpers:
+            answers.close()
+            process.kill()
+            process.join()
+
+
+def _helper(work: Sequence[Work]) -> tuple[BaseProcess, Connection]:
+    """A process that judges its share, and where its verdicts come from."""
+    answers, sender = _FORK.Pipe(duplex=False)
+    process = _FORK.Process(target=_share, args=(work, sender), daemon=True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        sender.close()  # so that its end is seen, and no later process holds it open
+    return process, answers
+
+
+def _share(work: Sequence[Work], sender: Connection) -> None:
+    # Ctrl-C reaches all processes: the parent says so, this one just ends.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    # A bug shows once more, and properly, where the parent judges what was not answered.
+    with contextlib.suppress(Exception):
+        for each in work:
+            sender.send(judge(*each))
 
 
 def depends_on_third_parties(content: bytes) -> bool:
     """Whether an executor of another package has a say: its code may change without a sign that we could see."""
     return any(f"{name}:".encode() in content for name in installed.installed_names())
-
-
-def _judge(work: Work) -> list[Complaint]:
-    return judge(*work)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
