@@ -110,7 +110,7 @@ def _checked(root: yaml_reader.Mapping, work: Takeover) -> tuple[Playbook | None
     complaints = work.complaints + shape
     if playbook is None:
         return None, complaints
-    used = {name: executor for name in _used(playbook) if (executor := work.find(name)) is not None}
+    used = {name: executor for name in executors_of(playbook) if (executor := work.find(name)) is not None}
     checking = Checking(playbook, root, work.lines, used, work.executor_names)
     for check in _CHECKS:
         check(checking)
@@ -194,7 +194,8 @@ def _keys(model: type[BaseModel]) -> set[str]:
     return {item.alias or name for name, item in model.model_fields.items()}
 
 
-def _used(playbook: Playbook) -> set[str]:
+def executors_of(playbook: Playbook) -> set[str]:
+    """The executors that any step of it asks."""
     acts: list[Act | None] = [*playbook.probes()]
     for action in playbook.resolution:
         acts += [action, action.undo, action.progress, *action.snapshot.values(), *action.steps]

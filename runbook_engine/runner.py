@@ -19,7 +19,7 @@ from .executors import find
 from .history import baselines, recent_actions
 from .interpreter import interpret
 from .journal import Journal
-from .loader import LoadedPlaybook
+from .loader import LoadedPlaybook, executors_of
 from .loading.inputs import resolve_inputs
 from .policy import Policy
 from .prompt import Terminal
@@ -48,7 +48,7 @@ class Setting:
 
 def used_executors(loaded: LoadedPlaybook) -> dict[str, Executor]:
     """Only the executors a playbook mentions, third parties' among them: the others are not imported."""
-    return {name: find(name) for name in loaded.executor_names if f"{name}:" in loaded.text or loaded.libraries}
+    return {name: find(name) for name in sorted(executors_of(loaded.playbook))}
 
 
 def begin(

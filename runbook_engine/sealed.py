@@ -22,4 +22,5 @@ def seal() -> None:
         if event in forbidden or (event.startswith("socket.") and event not in READING):
             raise SealedError(f"{event} is not allowed here: a rehearsal touches nothing")
 
+    sys.dont_write_bytecode = True  # what is still imported is not written down
     sys.addaudithook(watch)

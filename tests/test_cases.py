@@ -165,6 +165,31 @@ def test_files_are_rehearsed_side_by_side_and_covered_together(place: Place) -> 
     assert told.code == 1 and "expected fixed, was healthy" in told.stdout and "paused.test.yaml: 3 of 3" in told.stdout
 
 
+def test_a_playbook_with_quoted_keys_is_rehearsed_as_well(place: Place) -> None:
+    quoted = PLAYBOOK.replace("asynq:", '"asynq":').replace("redis: [INFO]", '"redis": [INFO]')
+    (place.folder / "paused.yaml").write_text(quoted)
+    assert place.run("test", ".").code == 0
+
+
+def test_what_changes_while_a_person_thinks_and_what_a_limit_refuses(place: Place) -> None:
+    (place.folder / "paused.yaml").write_text(PLAYBOOK.replace("    undo:", "    limit: {affected: 1}\n    undo:"))
+    head = CASES[: CASES.index("tests:")]
+    (place.folder / "paused.test.yaml").write_text(
+        f"{head}tests:\n"
+        "  - name: somebody else resumed it\n"
+        '    gates: {unpause: "yes"}\n'
+        "    meanwhile: {unpause: {waiting: {pending: 3, paused: false}}}\n"
+        "    expect: {outcome: refused, done: [], says: [guard no longer holds]}\n"
+        "  - name: two queues would be resumed\n"
+        '    gates: {unpause: "yes"}\n'
+        "    replies: {unpause: {affected: 2}}\n"
+        "    expect: {outcome: refused, done: [], says: [the limit is 1], scores: {queue-paused: 6},\n"
+        "             impacts: {unpause: 500 jobs start}}\n"
+    )
+    finished = place.run("test", ".")
+    assert finished.code == 0, finished.said
+
+
 def test_a_target_that_is_never_away_is_named(place: Place) -> None:
     half = CASES.replace("unreachable: [redis]", "replies: {waiting: {error: {code: refused, message: no}}}")
     half = half.replace("unknown: [stopped, commands]", "unknown: [stopped]").replace(

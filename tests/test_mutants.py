@@ -43,15 +43,20 @@ def test_what_is_changed_in_an_expression(text: str, changed: set[str]) -> None:
     assert {says for _, says in expression_mutants(text)} == changed
 
 
+WEAK = """\
+cases: paused
+tests:
+  - name: healthy
+    replies: {waiting: {pending: 1, paused: false}, load: {result: {total_commands_processed: 1}}}
+    expect: {outcome: healthy}
+"""
+
+
 def test_strong_tests_kill_what_weak_tests_let_live() -> None:
-    strong, weak = (
-        subject(CASES),
-        subject("cases: paused\n" + CASES[CASES.index("replies:") : CASES.index("  - name: declined")]),
-    )
+    strong, weak = subject(CASES), subject(WEAK)
     made = list(mutants(yaml.safe_load(PLAYBOOK)))
     by_strong, by_weak = ({each.says for each in made if who.fate(each)} for who in (strong, weak))
     assert by_weak < by_strong
-    assert "verify" in " ".join(by_strong)
 
 
 def test_a_choice_is_spread_over_all_kinds() -> None:
