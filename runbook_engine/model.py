@@ -51,6 +51,8 @@ Duration = Annotated[
 Texts = Annotated[
     tuple[str, ...], BeforeValidator(_one_or_many), _accepting("string", "array", items={"type": "string"})
 ]
+# `yes` and `on` are texts in YAML 1.2, and no answers to a question of true or false.
+Flag = Annotated[bool, Field(strict=True)]
 FactName = Annotated[str, Field(pattern=NAME)]
 Identifier = Annotated[str, Field(pattern=ID, max_length=60)]
 Text = Annotated[str, Field(min_length=1, max_length=20000)]
@@ -67,12 +69,12 @@ class Input(Authored):
 
     type: Literal["string", "integer", "number", "boolean", "duration", "size"] = "string"
     default: Json = None
-    optional: bool = Field(default=False, description="Without a default and not given: the value is none")
+    optional: Flag = Field(default=False, description="Without a default and not given: the value is none")
     pattern: str | None = Field(default=None, description="A string must match this regular expression")
     minimum: float | None = None
     maximum: float | None = None
     enum: tuple[Json, ...] | None = None
-    sensitive: bool = Field(default=False, description="Masked wherever it would be shown or stored")
+    sensitive: Flag = Field(default=False, description="Masked wherever it would be shown or stored")
     label: str = Field(default="", description="The label of an alert that gives its value")
     help: str = ""
 
@@ -85,7 +87,7 @@ class TargetUse(Authored):
     host: Expression | None = None
     port: Expression | None = None
     database: Expression | None = None
-    optional: bool = Field(default=False, description="A run may go on when the environment does not have it")
+    optional: Flag = Field(default=False, description="A run may go on when the environment does not have it")
 
     @model_validator(mode="before")
     @classmethod
@@ -117,7 +119,7 @@ class Act(Authored):
     target: str | None = Field(default=None, description="Needed only where several targets fit")
     bindings: dict[str, Json] = Field(default_factory=dict, alias="with", description="Values bound as data")
     idents: dict[str, str] = Field(default_factory=dict, description="SQL identifiers for %(name)I, resolution only")
-    autocommit: bool = Field(default=False, description="For one lone statement that cannot run in a transaction")
+    autocommit: Flag = Field(default=False, description="For one lone statement that cannot run in a transaction")
     timeout: Duration | None = Field(default=None, description="Deadline of one call; 10s for a probe")
 
     @model_validator(mode="before")
@@ -155,7 +157,7 @@ class Probe(Act):
     sample: Sample | None = None
     facts: dict[FactName, Expression] = Field(default_factory=dict)
     ask: Ask | None = None
-    sensitive: bool = Field(default=False, description="Its answer is dropped after the facts are taken")
+    sensitive: Flag = Field(default=False, description="Its answer is dropped after the facts are taken")
     present: Expression | None = Field(default=None, description="Symptoms only: true when the problem is there")
     recovering: Expression | None = Field(default=None, description="Symptoms only: still there, provably going")
 
@@ -198,7 +200,7 @@ class Cause(Authored):
     explains: tuple[Identifier, ...] = ()
     fix: tuple[Identifier, ...] = ()
     see: See | None = None
-    benign: bool = Field(default=False, description="When confirmed, nothing has to be done")
+    benign: Flag = Field(default=False, description="When confirmed, nothing has to be done")
     advice: str = Field(default="", description="What a person should do where the engine cannot")
 
 
@@ -276,8 +278,8 @@ class Action(Act):
     undo: Undo | None = None
     verify: Verify | None = None
     progress: Progress | None = None
-    idempotent: bool = False
-    stopgap: bool = Field(
+    idempotent: Flag = False
+    stopgap: Flag = Field(
         default=False, description="It only contains the damage: success is `until`, symptoms may stay"
     )
     names: Expression | None = Field(default=None, description="What a destructive gate asks to be typed")

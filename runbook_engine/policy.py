@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from .executor import Effect
-from .model import Authored, Duration, EffectName
+from .model import Authored, Duration, EffectName, Flag
 
 Json = Any
 Consent = Literal["confirm", "type"]
@@ -24,7 +24,7 @@ class Loop(Authored):
 class Policy(Authored):
     """What an environment asks of everybody. It can only tighten what the language demands."""
 
-    production: bool = Field(
+    production: Flag = Field(
         default=False,
         description="Destructive actions need a second person; advance approvals reach no further than reversible",
     )

@@ -82,12 +82,12 @@ class Checking:
     def placed_actions(self) -> list[tuple[Action, Loc]]:
         return [(action, ("resolution", index)) for index, action in enumerate(self.playbook.resolution)]
 
-    def acts(self) -> list[Placed]:
-        """Everything that is sent to a target, wherever it stands."""
+    def acts(self, also_empty: bool = False) -> list[Placed]:
+        """Everything that is sent to a target, wherever it stands; also what should be and has no request."""
         placed = [Placed(probe, loc, "probe", probe, f"step {probe.id!r}") for probe, loc in self.placed_probes()]
         for action, loc in self.placed_actions():
             placed += _acts_of(action, loc)
-        return [item for item in placed if item.act.executor is not None]
+        return [item for item in placed if also_empty or item.act.executor is not None]
 
 
 def fact_names(probe: Probe) -> tuple[str, ...]:

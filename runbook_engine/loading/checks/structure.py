@@ -23,6 +23,7 @@ def check_structure(checking: Checking) -> None:
             checking, "step", [(part.id, (*loc, "steps", index, "id")) for index, part in enumerate(action.steps)]
         )
     _check_sections(checking)
+    _check_requests_there(checking)
     _check_causes(checking)
 
 
@@ -44,6 +45,14 @@ def _check_sections(checking: Checking) -> None:
                 checking.complain(
                     (*loc, key), "RB110", f"{key!r} is for symptoms; step {probe.id!r} is diagnosis", key=True
                 )
+
+
+def _check_requests_there(checking: Checking) -> None:
+    """An undo, a snapshot or a part of an action that asks nobody promises what it does not do."""
+    for placed in checking.acts(also_empty=True):
+        if placed.act.executor is None and placed.role not in ("probe", "action"):
+            message = f"{placed.what} has no request. give it one, under the name of an executor (sql, redis, …)"
+            checking.complain(placed.loc, "RB102", message, key=True)
 
 
 def _check_causes(checking: Checking) -> None:
