@@ -74,7 +74,7 @@ matrix: $(VENV)/dev
 
 # The documentation as a site in build/docs; a warning is an error.
 docs: $(VENV)/docs
-	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs build/docs
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -b html docs build/docs
 
 clean:
 	rm -rf build docs/generated $(VENV) $(NODE) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,7 +34,7 @@ _ACTION = (
     "impact batch",
 )
 _EVIDENCE = ("when weight says",)
-_TEST = ("name cassette inputs mode replies after gates expect", "replies answers expect")
+_TEST = ("name cassette inputs mode replies after expect", "name gates expect", "name answers expect")
 _CHAINS: dict[str, dict[Path, tuple[str, ...]]] = {
     "runbook": {
         (): _PLAYBOOK,
