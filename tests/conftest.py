@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from servers import PostgresServer, RedisServer, postgres_server, redis_server
 
 from runbook_engine.sandbox import control
 from runbook_engine.sandbox.state import State
+
+# Whoever starts us in the background may have us ignore Ctrl-C, and so would every program that we start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

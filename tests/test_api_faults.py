@@ -74,7 +74,7 @@ def test_a_stranger_on_the_port_keeps_the_api_from_starting(linkflow_api: State)
     assert probe_health(linkflow_api) == 404
     assert fatal(linkflow_api)["message"] == "Failed to start server"
     assert fatal(linkflow_api)["error"] == f"listen tcp :{linkflow_api.api_port}: bind: address already in use"
-    assert api(linkflow_api)["exit_code"] == 1
+    wait_until(lambda: api(linkflow_api)["exit_code"] == 1, "the end of the process that said so", 10)
     healed(linkflow_api)
 
 

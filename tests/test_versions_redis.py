@@ -35,7 +35,9 @@ from runbook_engine.sandbox.webhooks import GROUP, STREAM
 
 ASKED = ("redis", "asynq")
 PLAYBOOKS = Path(__file__).parent.parent / "playbooks"
-NAMES = sorted(path.stem for path in PLAYBOOKS.glob("*/*.yaml") if path.parent.name != "library")
+NAMES = sorted(
+    path.stem for path in PLAYBOOKS.glob("*/*.yaml") if path.parent.name != "library" and ".test" not in path.name
+)
 # What a server says to a command that it does not know, or not in this form.
 NO_COMMAND = ("unknown command", "unknown subcommand", "wrong number of arguments", "syntax error", "Unknown option")
 ROUNDS = 4  # a fact may need one that needs another

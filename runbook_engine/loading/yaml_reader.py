@@ -97,6 +97,10 @@ def read(source: bytes | str, path: str) -> Node:
             if type(event) is StreamEndEvent:
                 break
     except MarkedYAMLError as error:
+        if error.problem == "exceeded maximum nesting depth":  # a newer libyaml looks that far ahead of its events
+            line, column = _too_deep_at(builder.lines)
+            builder.complain(line, column, f"nested deeper than {DEEPEST} levels", "RB002")
+            return builder.result()
         line, column, message, code = explain_syntax(builder.lines, error)
         builder.complain(line, column, message, code)
     except (YAMLError, ValueError) as error:  # libyaml's reader, and Python's own conversions
@@ -104,6 +108,17 @@ def read(source: bytes | str, path: str) -> Node:
     except _Stop:
         pass
     return builder.result()
+
+
+def _too_deep_at(lines: list[str]) -> tuple[int, int]:
+    """Where brackets open one level too many; the first line where levels are made by indentation alone."""
+    depth = 0
+    for number, line in enumerate(lines, 1):
+        for column, sign in enumerate(line, 1):
+            depth += (sign in "[{") - (sign in "]}")
+            if depth > DEEPEST:
+                return number, column
+    return 1, 1
 
 
 def plain(node: Node) -> Json:
