@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -13,9 +14,13 @@ from pathlib import Path
 import pytest
 from commands import Place
 
-from runbook_engine.cassette import read_cassette
+from runbook_engine.cases import Case, Expectation, StoryError
+from runbook_engine.cassette import Cassette, Recorded, question_of, read_cassette
+from runbook_engine.cast import CaseCast
+from runbook_engine.events import CallRequested
 from runbook_engine.matrix import load
 from runbook_engine.playing import replayed
+from runbook_engine.rehearsal import Line
 from runbook_engine.runner import used_executors
 from runbook_engine.sandbox import control
 from runbook_engine.sandbox.state import State
@@ -281,6 +286,19 @@ def test_the_second_request_of_an_action_has_a_reply_of_its_own(place: Place) ->
     )
     finished = place.run("test", ".")
     assert finished.code == 0, finished.said
+
+
+def test_a_sample_that_came_too_late_for_the_recorded_run_is_not_waited_for() -> None:
+    """It was due at the moment when the run had heard enough; a replay may be due a hair earlier."""
+    request = CallRequested("load/1/2", "load", "Load", "redis", "redis", {}, "read", "observe", ["INFO"])
+    first = replace(request, id="load/1/1")
+    recorded = Recorded("load", question_of(first), Line(answer={"result": {}}))
+    cast = CaseCast(
+        Case(name="x", expect=Expectation(outcome="healthy")), {}, Cassette({"run": "R-1"}, {first.id: recorded})
+    )
+    assert cast.call(request).seconds == math.inf
+    with pytest.raises(StoryError, match="nobody answers step 'load'"):
+        replace(cast, cassette=Cassette({"run": "R-1"})).call(request)
 
 
 @pytest.mark.xdist_group("sandbox")
