@@ -37,6 +37,9 @@ def weighed(complaints: Iterable[Complaint], profile: str) -> list[Complaint]:
     """The complaints as this profile sees them."""
     kept = []
     for complaint in complaints:
+        if complaint.ignored:
+            kept.append(complaint)
+            continue
         if complaint.severity == "warning" and profile == "basic" and class_of(complaint.code) != "wrong":
             continue
         strict = profile == "production" and class_of(complaint.code) == "safety"

@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "redaction",
         "secrets",
     ),
-    ("loading", "loader", "linter", "rules", "targets", "catalog", "journal", "journal_file", "layout"),
+    ("loading", "loader", "linter", "ignores", "rules", "targets", "catalog", "journal", "journal_file", "layout"),
     ("timeline", "report", "complaint_formats", "profiles", "guide"),
     ("sessions", "inbox", "replay", "driver", "prompt", "consent", "history", "doctor", "runner"),
     ("asking",),
