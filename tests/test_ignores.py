@@ -44,7 +44,8 @@ def test_a_comment_on_the_line_silences_what_it_names() -> None:
 
 
 def test_a_comment_alone_is_about_the_next_line_that_is_none() -> None:
-    lines = "      # runbook: ignore[RB220] shown in the report\n      # and in the mail\n\n      m: result\n      o: result\n"
+    comments = "      # runbook: ignore[RB220] shown in the report\n      # and in the mail\n\n"
+    lines = f"{comments}      m: result\n      o: result\n"
     assert told(lines) == [(13, 7, "RB220", "shown in the report"), (14, 7, "RB220", "")]
 
 
