@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -17,7 +17,7 @@ from . import executors as installed
 from .errors import Complaint, PlaybookError
 from .executor import Executor
 from .loading import yaml_reader
-from .loading.checks.checking import Checking
+from .loading.checks.checking import Checking, Placed
 from .loading.checks.defaults import check_defaults
 from .loading.checks.effects import check_effects
 from .loading.checks.names import check_names
@@ -26,7 +26,7 @@ from .loading.checks.requests import check_requests
 from .loading.checks.structure import check_structure
 from .loading.checks.targets import check_targets
 from .loading.libraries import Find, Takeover, take_over
-from .loading.positions import Loc, executor_key, find_node
+from .loading.positions import Loc, describe, executor_key, find_node
 from .loading.shapes import validate_shape
 from .loading.source_text import complaint_at, split_lines
 from .loading.yaml_reader import Node
@@ -66,12 +66,25 @@ class LoadedPlaybook:
         at = found.key if key and found.key is not None else found.node
         return at.path, at.line, at.column
 
-    def complaint(self, loc: Loc, code: str, message: str, *, key: bool = False) -> Complaint:
-        """A warning at a place; what lint rules make."""
+    def complaint(
+        self, loc: Loc, code: str, message: str, *, key: bool = False, offset: int | None = None
+    ) -> Complaint:
+        """A warning at a place, or `offset` characters into the text that stands there; what lint rules make."""
         path, line, column = self.position(loc, key=key)
         lines = split_lines(self.text if path == self.path else self.libraries.get(path, ""))
+        found = find_node(self.root, loc, self.executor_names)
+        if offset is not None and found.complete and isinstance(found.node, yaml_reader.Scalar):
+            line, column = yaml_reader.position_inside(found.node, lines, offset)
         made = complaint_at(lines, path, line, column, message, code)
-        return Complaint(path, line, column, message, code, made.snippet, "warning")
+        return replace(made, severity="warning")
+
+    def acts(self) -> list[Placed]:
+        """Everything that is sent to a target, wherever it stands."""
+        return Checking(self.playbook, self.root, {}, {}, self.executor_names).acts()
+
+    def place(self, loc: Loc) -> str:
+        """A place in words."""
+        return describe(self.root, loc, self.executor_names)
 
 
 def load_playbook(

@@ -26,6 +26,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "alerts",
         "loading.inputs",
         "loading.mentions",
+        "loading.positions",
+        "loading.yaml_reader",
+        "loading.source_text",
     ),
     ("state", "planning", "probing", "calling", "acting", "gating", "resolving", "verifying", "undoing", "interpreter"),
     (
