@@ -32,7 +32,15 @@ class Rule(Protocol):
 
     @property
     def SUMMARY(self) -> str:  # noqa: N802
-        """One sentence for `explain` and for the list of rules."""
+        """One sentence for `explain` and for the list of rules. The module's docstring says why it matters."""
+
+    @property
+    def BAD(self) -> str:  # noqa: N802
+        """A part of a playbook that it complains of."""
+
+    @property
+    def GOOD(self) -> str:  # noqa: N802
+        """The same part as it should be."""
 
     def check(self, loaded: LoadedPlaybook) -> Iterator[Complaint]:
         """Warnings, each made by `loaded.complaint` at its exact place."""

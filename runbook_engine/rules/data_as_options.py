@@ -17,6 +17,16 @@ SUMMARY = (
     "A templated item of a command with no literal `--` before it: data that begins with `-` would be an option, "
     "so the step is not sent then."
 )
+BAD = """
+diagnosis:
+  - id: size
+    effect: read
+    shell: [du, -sk, "${{ folder }}"]
+    facts: {size: stdout}
+inputs: {folder: {type: string, default: /var/log}}
+causes: [{id: large, needs: size != '', advice: make room}]
+"""
+GOOD = BAD.replace('-sk, "', '-sk, --, "')
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:

@@ -12,7 +12,7 @@ from ..loading.mentions import placed_expressions
 CODE = "RB223"
 SUMMARY = "A target that no step acts on and no other target is derived from."
 BAD = """
-targets: {db: postgres, side: {from: db, database: "'postgres'"}}
+targets: {db: postgres, workers: service}
 """
 GOOD = """
 targets: {db: postgres}
