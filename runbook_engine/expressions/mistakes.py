@@ -57,9 +57,11 @@ def beside_none(text: str, optional: Collection[str]) -> Iterator[tuple[int, str
 def contradiction(text: str) -> tuple[int, str] | None:
     """Two of the conditions joined by `and` that are never both true: where the second stands, and what is wrong."""
     syntax = _parsed(text)
+    if syntax is None or not isinstance(syntax.root, nodes.And):
+        return None
     bounds: dict[str, list[tuple[str, Any, str]]] = defaultdict(list)
-    for node in _joined(syntax.root) if syntax is not None else ():
-        if not isinstance(node, nodes.Compare) or len(node.ops) != 1 or syntax is None:
+    for node in _joined(syntax.root):
+        if not isinstance(node, nodes.Compare) or len(node.ops) != 1:
             continue
         ((left, sign, right),) = _pairs(node) or [(node, "", node)]
         if isinstance(left, nodes.Const) and not isinstance(right, nodes.Const):
