@@ -5,7 +5,7 @@ What is wrong has been said: it is taken out, what is missing is filled in with 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -78,7 +78,7 @@ def salvaged(root: yaml_reader.Mapping, errors: Iterable[Any], executors: Collec
             edits[way] = yaml_reader.Sequence(*place_of(holder), (stand_in(holder, symptom=True),))
         elif way:
             edits[way] = None
-    return _edited(root, (), edits, _leading(edits), wreck) if edits else root
+    return _edited(root, (), _Edits(edits), wreck) if edits else root
 
 
 def stand_in(at: Node, *, symptom: bool) -> yaml_reader.Mapping:
@@ -127,17 +127,24 @@ def _filling(holder: yaml_reader.Mapping, key: str) -> Node | None:
     return _scalar(holder, _FILLINGS[key]) if key in _FILLINGS else None
 
 
-def _leading(edits: Iterable[Loc]) -> frozenset[Loc]:
-    """Every way that leads to an edit, so that the rest of a large tree is left as it is."""
-    return frozenset(loc[:index] for loc in edits for index in range(len(loc)))
+class _Edits:
+    """What is taken out (nothing) or filled in at which place, found by place: a file may have thousands of them."""
+
+    def __init__(self, edits: Mapping[Loc, Node | None]) -> None:
+        self.gone = edits.keys()
+        self.leading = {loc[:index] for loc in edits for index in range(len(loc))}
+        self.fillings: dict[Loc, list[tuple[str, Node]]] = {}
+        for loc, filling in edits.items():
+            if filling is not None:
+                self.fillings.setdefault(loc[:-1], []).append((str(loc[-1]), filling))
 
 
-def _edited(node: Node, loc: Loc, edits: Mapping[Loc, Node | None], leading: Collection[Loc], wreck: Wreck) -> Node:
-    if loc not in leading:
+def _edited(node: Node, loc: Loc, edits: _Edits, wreck: Wreck) -> Node:
+    if loc not in edits.leading:
         return node
     if isinstance(node, yaml_reader.Sequence):
         kept = [
-            _edited(item, (*loc, index), edits, leading, wreck)
+            _edited(item, (*loc, index), edits, wreck)
             for index, item in enumerate(node.value)
             if not _lost(node, item, (*loc, index), edits, wreck)
         ]
@@ -145,30 +152,24 @@ def _edited(node: Node, loc: Loc, edits: Mapping[Loc, Node | None], leading: Col
     if not isinstance(node, yaml_reader.Mapping):
         return node
     value = {
-        key: _edited(item, (*loc, key), edits, leading, wreck)
+        key: _edited(item, (*loc, key), edits, wreck)
         for key, item in node.value.items()
         if not _lost(node, item, (*loc, key), edits, wreck)
     }
     keys = {key: node.keys[key] for key in value}
-    for name, filling in _fillings(loc, edits):
+    for name, filling in edits.fillings.get(loc, ()):
         wreck.maimed.add(place_of(node))
         value[name], keys[name] = filling, Scalar(*place_of(node), name, name)
     return replace(node, value=value, keys=keys)
 
 
-def _lost(holder: Node, item: Node, loc: Loc, edits: Mapping[Loc, Node | None], wreck: Wreck) -> bool:
-    if loc not in edits:
+def _lost(holder: Node, item: Node, loc: Loc, edits: _Edits, wreck: Wreck) -> bool:
+    if loc not in edits.gone:
         return False
     wreck.maimed.add(place_of(holder))
     wreck.words.add(str(loc[-1]))
     wreck.lose(item)
     return True
-
-
-def _fillings(loc: Loc, edits: Mapping[Loc, Node | None]) -> Iterator[tuple[str, Node]]:
-    for way, filling in edits.items():
-        if filling is not None and way[:-1] == loc:
-            yield str(way[-1]), filling
 
 
 def _scalar(at: Node, value: Json) -> Scalar:
