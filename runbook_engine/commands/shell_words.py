@@ -119,7 +119,7 @@ class _Reader:
             start += 1
         if words[start:]:
             self.commands.append(Command(words[start:]))
-        elif words:
+        elif any(word.is_assignment for word in words):
             self.commands.append(Command([Word(words[0].offset), *words]))  # only assignments: a command without a name
 
     def _line_end(self, at: int) -> int:
