@@ -32,6 +32,7 @@ CLASSES: Mapping[str, Class] = {
     "RB415": "safety",  # a value that becomes several words
     "RB416": "care",  # what shellcheck warns of
     "RB417": "care",  # a command that not every machine has
+    "RB418": "care",  # interrupts work, and nothing measures how much
     "RB510": "wrong",  # an action that no cause offers can never run
     "RB511": "care",  # a cause that leads nowhere
     "RB512": "wrong",  # an action that its causes are too weak to offer

@@ -36,6 +36,7 @@ resolution:
   - id: mend
     title: Resume
     effect: disruptive
+    impact: {count: n, of: jobs}
     redis: [DEL, key]
     limit: {affected: 1}
     verify: {until: n == 0, within: 15s}
