@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test trials check format schemas editor bench mutants matrix docs clean
+.PHONY: demo test trials check format schemas editor bench mutants prove matrix docs clean
 
 $(VENV)/demo: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -71,6 +71,10 @@ mutants: $(VENV)/dev
 # Every fault three times with jitter, ten pairs, twenty healthy runs: accuracy, false alarms, harm rate.
 matrix: $(VENV)/dev
 	$(BIN)/runbook sandbox matrix --jobs 2 $(ARGS)
+
+# Every way each of our playbooks can run, gone through without any target: gates, guards, verification, undo.
+prove: $(VENV)/dev
+	$(BIN)/runbook prove playbooks $(ARGS)
 
 # The documentation as a site in build/docs; a warning is an error.
 docs: $(VENV)/docs

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("runbook_engine.cli.validate", "Check playbooks: every complaint, with line and column."),
     "fmt": ("runbook_engine.cli.formatting", "Write playbooks in one layout; comments and meaning stay."),
     "test": ("runbook_engine.cli.testing", "Rehearse playbooks from recorded or scripted cases, without any target."),
+    "prove": ("runbook_engine.cli.proving", "Go through every way a playbook can run, without any target."),
     "explain": ("runbook_engine.cli.validating", "Explain the code of a complaint."),
     "schema": ("runbook_engine.cli.schema", "Explain any part of the language; print its JSON Schema."),
     "runs": ("runbook_engine.cli.journal", "List earlier runs."),

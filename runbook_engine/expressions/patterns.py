@@ -118,8 +118,13 @@ def compile_pattern(text: str) -> Pattern:
     if len(text) > LONGEST_PATTERN:
         raise ValueError(f"the pattern has more than {LONGEST_PATTERN} characters")
     states: list[State] = []
-    _emit(_Reader(text).read(), states)
+    _emit(pattern_tree(text), states)
     return Pattern((*states, None))
+
+
+def pattern_tree(text: str) -> Tree:
+    """What a pattern is made of. ValueError as `compile_pattern`."""
+    return _Reader(text).read()
 
 
 class _Reader:

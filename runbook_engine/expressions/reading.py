@@ -39,7 +39,7 @@ class Part:
 
     text: str
     run: Run
-    kind: Literal["and", "or", "not", "compare", "test", "literal", "value"] = "value"
+    kind: Literal["and", "or", "not", "compare", "test", "choice", "literal", "value"] = "value"
     operands: tuple[Part, ...] = ()
     signs: tuple[str, ...] = ()
 

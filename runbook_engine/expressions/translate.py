@@ -143,8 +143,9 @@ def _not(reading: Reading, node: nodes.Not) -> Part:
 def _ternary(reading: Reading, node: nodes.CondExpr) -> Part:
     if node.expr2 is None:
         reading.fail(node, "an 'if' needs its 'else': a if condition else b")
-    test, if_true, if_false = reading.parts((node.test, node.expr1, node.expr2))
-    return reading.value(node, operators.chosen(test.run, if_true.run, if_false.run))
+    parts = reading.parts((node.test, node.expr1, node.expr2))
+    run = operators.chosen(*(part.run for part in parts))
+    return Part(reading.syntax.source(node), run, "choice", parts)
 
 
 _TRANSLATIONS: Translations = {
