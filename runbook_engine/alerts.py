@@ -20,6 +20,8 @@ Json = Any
 Labels = Mapping[str, str]
 LARGEST = 1 << 20  # characters of a payload
 MOST = 200  # alerts of one payload
+DEEPEST = 4  # lists and groups around an alert
+LONGEST_NAME = 200  # characters of a name that are compared
 ALIKE = 0.75  # names this similar are shown as near misses
 
 
@@ -78,14 +80,16 @@ def named(name: str) -> list[Labels]:
     return [{"alertname": name}]
 
 
-def _alerts(document: Json) -> Sequence[Json]:
+def _alerts(document: Json, depth: int = 0) -> Sequence[Json]:
     """Webhook, API v2 (a list), its groups (a list of them), Prometheus (`data`), or one alert."""
+    if depth > DEEPEST:
+        return []
     if isinstance(document, list):
-        return [alert for each in document[: 10 * MOST] for alert in _alerts(each)]
+        return [alert for each in document[: 10 * MOST] for alert in _alerts(each, depth + 1)]
     if not isinstance(document, dict):
         return []
     if isinstance(document.get("data"), dict):
-        return _alerts(document["data"])
+        return _alerts(document["data"], depth + 1)
     if isinstance(document.get("alerts"), list):
         common = document.get("commonLabels") or {}
         return [_with_common(each, common) for each in document["alerts"] if isinstance(each, dict)]
@@ -153,7 +157,8 @@ def _near(found: Matched) -> bool:
 def _closeness(found: Matched) -> float:
     """How alike the names are that differ; a label that agrees counts for more than any likeness."""
     wanted, have = found.differing.get("alertname", ("", None))
-    alike = SequenceMatcher(None, wanted.lower(), (have or "").lower()).ratio() if have else 0.0
+    have = (have or "").lower()[:LONGEST_NAME]
+    alike = SequenceMatcher(None, wanted.lower()[:LONGEST_NAME], have).ratio() if have else 0.0
     return len(found.agreed) + alike
 
 

@@ -132,6 +132,8 @@ def read_cassette(text: str, where: str) -> Cassette:
     for number, raw in enumerate(text.splitlines(), 1):
         try:
             line = json.loads(raw)
+            if not isinstance(line, dict):
+                raise ValueError("it is no object")
             if "cassette" in line and header:
                 raise ValueError("a second header")
             if "cassette" in line:

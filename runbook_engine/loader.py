@@ -5,10 +5,11 @@ It never reads a file, opens a connection or evaluates an expression: the caller
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -17,7 +18,8 @@ from . import executors as installed
 from .errors import Complaint, PlaybookError
 from .executor import Executor
 from .loading import yaml_reader
-from .loading.checks.checking import Checking, Placed
+from .loading.bounds import MOST_COMPLAINTS, TOP_KEY
+from .loading.checks.checking import Checking, Placed, TooManyComplaints
 from .loading.checks.defaults import check_defaults
 from .loading.checks.effects import check_effects
 from .loading.checks.names import check_names
@@ -42,7 +44,6 @@ _KINDS: Mapping[str, Kind] = {
     "cases": "cases",
     "environments": "environments",
 }
-_TOP_KEY = re.compile(r"^(runbook|library|cases|environments)[ \t]*:", re.MULTILINE)
 _CHECKS = (check_structure, check_defaults, check_targets, check_requests, check_names, check_order, check_effects)
 
 
@@ -71,7 +72,7 @@ class LoadedPlaybook:
     ) -> Complaint:
         """A warning at a place, or `offset` characters into the text that stands there; what lint rules make."""
         path, line, column = self.position(loc, key=key)
-        lines = split_lines(self.text if path == self.path else self.libraries.get(path, ""))
+        lines = _lines_of(self.text if path == self.path else self.libraries.get(path, ""))
         found = find_node(self.root, loc, self.executor_names)
         if offset is not None and found.complete and isinstance(found.node, yaml_reader.Scalar):
             line, column = yaml_reader.position_inside(found.node, lines, offset)
@@ -127,8 +128,9 @@ def _checked(root: yaml_reader.Mapping, work: Takeover) -> tuple[Playbook | None
         return None, complaints
     used = {name: executor for name in executors_of(shape.model) if (executor := work.find(name)) is not None}
     checking = Checking(shape.model, shape.root, work.lines, used, work.executor_names, shape.wreck, work.blind)
-    for check in _CHECKS:
-        check(checking)
+    with contextlib.suppress(TooManyComplaints):
+        for check in _CHECKS:
+            check(checking)
     complaints += checking.complaints
     sound = not any(item.severity == "error" for item in complaints)
     return (_filled(shape.data, checking, context) if sound else shape.model), complaints
@@ -168,7 +170,7 @@ def validate_document(text: str | bytes, path: str, model: type[M], context: Map
 
 def kind_of_file(text: str, path: str) -> Kind:
     """What a file is, by its top-level key, also when the rest of it is broken."""
-    match = _TOP_KEY.search(text)
+    match = TOP_KEY.search(text)
     if match is not None:
         return _KINDS[match[1]]
     root = yaml_reader.read(text, path)
@@ -256,6 +258,17 @@ def _digest(text: str, libraries: Mapping[str, str]) -> str:
 
 
 def _sorted(complaints: tuple[Complaint, ...], path: str) -> tuple[Complaint, ...]:
-    """In the order of the file, what stands in libraries last."""
+    """In the order of the file, what stands in libraries last; of very many the first."""
     unique = list(dict.fromkeys(complaints))
-    return tuple(sorted(unique, key=lambda item: (item.path != path, item.path, item.line, item.column, item.code)))
+    ordered = sorted(unique, key=lambda item: (item.path != path, item.path, item.line, item.column, item.code))
+    if len(ordered) <= MOST_COMPLAINTS:
+        return tuple(ordered)
+    kept, last = ordered[:MOST_COMPLAINTS], ordered[MOST_COMPLAINTS - 1]
+    message = f"there is more: mend the first {MOST_COMPLAINTS}, and the rest will be judged"
+    return (*kept, Complaint(last.path, last.line, last.column, message, "RB002"))
+
+
+@lru_cache(maxsize=4)
+def _lines_of(text: str) -> list[str]:
+    """Once for all that is said of a text."""
+    return split_lines(text)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import Complaint
 from ..model import ID, NAME, Act, Probe
 from . import yaml_reader
+from .bounds import MOST_COMPLAINTS
 from .positions import Found, Loc, describe, find_node
 from .salvage import Wreck, place_of, salvaged
 from .source_text import complaint_at
@@ -84,8 +85,9 @@ def validate_shape(
         except ValidationError as error:
             errors = error.errors(include_url=False)
         for item in _first_causes(errors, shape, executors):
-            shape.complaints.append(shape_complaint(item, model, shape.root, lines, context))
-        if not isinstance(shape.root, yaml_reader.Mapping):
+            if len(shape.complaints) <= MOST_COMPLAINTS:
+                shape.complaints.append(shape_complaint(item, model, shape.root, lines, context))
+        if not isinstance(shape.root, yaml_reader.Mapping) or len(shape.complaints) > MOST_COMPLAINTS:
             break
         shape.root = salvaged(shape.root, errors, executors, shape.wreck)
         shape.data = yaml_reader.plain(shape.root)

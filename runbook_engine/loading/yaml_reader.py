@@ -28,13 +28,12 @@ from yaml.events import (
 )
 
 from ..errors import Complaint, PlaybookError
+from .bounds import MOST_COMPLAINTS, TEXT_OF_A_VALUE, Bounds, bounds_of
 from .source_text import complaint_at, readable_text, split_lines
 from .yaml_mistakes import explain_syntax
 
 Json = Any
 
-MOST_EVENTS = 100_000
-MOST_NODES = 100_000
 DEEPEST = 64
 LONGEST_SCALAR = 64 * 1024
 LONGEST_INTEGER = 18
@@ -112,7 +111,7 @@ def read_on(source: bytes | str, path: str) -> ReadOn:
 
 def _built(source: bytes | str, path: str) -> _Builder:
     text = readable_text(source, path)
-    builder = _Builder(path, split_lines(text))
+    builder = _Builder(path, split_lines(text), bounds_of(text))
     try:
         parser = CParser(text)
         while (event := parser.get_event()) is not None:
@@ -196,9 +195,10 @@ class _Open:
 class _Builder:
     """Takes events one by one and keeps what is not finished on a stack of its own."""
 
-    def __init__(self, path: str, lines: list[str]) -> None:
+    def __init__(self, path: str, lines: list[str], bounds: Bounds) -> None:
         self.path = path
         self.lines = lines
+        self.bounds = bounds
         self.complaints: list[Complaint] = []
         self.doubles: list[Complaint] = []
         self.dropped: list[Node] = []
@@ -219,10 +219,12 @@ class _Builder:
 
     def take(self, event: Event) -> None:
         self.events += 1
-        if self.events > MOST_EVENTS:
-            self._stop(event, f"the file has more than {MOST_EVENTS} parts. split it", "RB002")
+        if len(self.complaints) + len(self.doubles) > MOST_COMPLAINTS:
+            raise _Stop
+        if self.events > self.bounds.parts:
+            self._stop(event, f"the file has more than {self.bounds.parts} parts. split it", "RB002")
         if isinstance(event, ScalarEvent):
-            self._add(self._scalar(event), event, 1, 1)
+            self._add(self._scalar(event), event, 1 + len(event.value) // TEXT_OF_A_VALUE, 1)
         elif isinstance(event, (MappingStartEvent, SequenceStartEvent)):
             self._begin(event)
         elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
@@ -277,8 +279,12 @@ class _Builder:
         top = self.stack[-1]
         top.size += size
         top.height = max(top.height, height + 1)
-        if top.size > MOST_NODES:
-            self._stop(event, f"more than {MOST_NODES} values once aliases are written out", "RB002")
+        if top.size > self.bounds.values:
+            message = f"more than {self.bounds.values} values once aliases are written out and long texts counted"
+            self._stop(event, message, "RB002")
+        if len(top.items) + len(top.value) >= self.bounds.items:
+            items = "items" if isinstance(top.event, SequenceStartEvent) else "keys"
+            self._stop(event, f"more than {self.bounds.items} {items} at one place. split the file", "RB002")
         if isinstance(top.event, SequenceStartEvent):
             top.items.append(node)
         elif top.key is None:

@@ -68,7 +68,7 @@ class Placeholder:
 
 def placeholders(text: str) -> tuple[Placeholder, ...]:
     """Every place for a value, also those where none may stand. Any other percent sign is plain."""
-    return tuple(_placeholders(text))
+    return tuple(_placeholders(text)) if "%(" in text else ()
 
 
 def to_psycopg(text: str, quoted: Mapping[str, str] | None = None) -> str:
@@ -96,15 +96,16 @@ def problems(text: str) -> list[tuple[int, str]]:
 def _placeholders(text: str) -> Iterator[Placeholder]:
     meaningful = code(text)
     index_of = {token.start: index for index, token in enumerate(meaningful)}
+    lists = tuple(_lists(meaningful))
     for token in tokens(text):
         for match in PLACEHOLDER.finditer(token.text):
             start = token.start + match.start()
-            where = _INSIDE.get(token.kind) or _standing(meaningful, index_of.get(token.start, 0))
+            where = _INSIDE.get(token.kind) or _standing(meaningful, index_of.get(token.start, 0), lists)
             kind: Literal["s", "I"] = "s" if match[2] == "s" else "I"
             yield Placeholder(match[1], kind, start, start + len(match[0]), where)
 
 
-def _standing(part: Sequence[Token], index: int) -> Where:
+def _standing(part: Sequence[Token], index: int, lists: Sequence[Where]) -> Where:
     before = _folded(part, index - 1)
     if before == "interval":
         return "interval"
@@ -112,21 +113,24 @@ def _standing(part: Sequence[Token], index: int) -> Where:
         return "in"
     after = _folded(part, index + 1)
     if before in ("by", ",") and (after in ("", ",", ")", ";") or after in _LIST_ENDS):
-        return _listed(part, index)
+        return lists[index]
     return "code"
 
 
-def _listed(part: Sequence[Token], index: int) -> Where:
-    """Whether the item at `index` is a whole entry of an ORDER BY or GROUP BY list."""
-    depth = 0
-    for position in range(index - 1, -1, -1):
-        word = _folded(part, position)
-        depth += (word == ")") - (word == "(")
-        if depth < 0 or (depth == 0 and word in _LIST_STARTS):
-            return "code"
-        if depth == 0 and word == "by":
-            return "group by" if _folded(part, position - 1) == "group" else "order by"
-    return "code"
+def _lists(part: Sequence[Token]) -> Iterator[Where]:
+    """Of each token, which list it stands in: ORDER BY, GROUP BY or neither, as its brackets have it."""
+    inside: list[Where] = ["code"]
+    for index in range(len(part)):
+        yield inside[-1]
+        word = _folded(part, index)
+        if word == "(":
+            inside.append("code")
+        elif word == ")" and len(inside) > 1:
+            inside.pop()
+        elif word in _LIST_STARTS:
+            inside[-1] = "code"
+        elif word == "by":
+            inside[-1] = "group by" if _folded(part, index - 1) == "group" else "order by"
 
 
 def _folded(part: Sequence[Token], index: int) -> str:

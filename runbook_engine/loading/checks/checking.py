@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from ...errors import Complaint
 from ...executor import Executor
 from ...model import Act, Action, Playbook, Probe
+from ..bounds import MOST_COMPLAINTS
 from ..positions import Loc, describe, find_node
 from ..salvage import Wreck, place_of
 from ..source_text import complaint_at
@@ -18,6 +19,10 @@ from ..yaml_reader import Node, Scalar, position_inside
 
 Json = Any
 Role = Literal["probe", "action", "part", "undo", "snapshot", "progress"]
+
+
+class TooManyComplaints(Exception):  # noqa: N818 - it is no error: what has been found is enough
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class Checking:
         if offset is not None and isinstance(at, Scalar) and found.complete:
             line, column = position_inside(at, self.lines.get(at.path, []), offset)
         made = complaint_at(self.lines.get(at.path, []), at.path, line, column, message, code)
+        if len(self.complaints) > MOST_COMPLAINTS:
+            raise TooManyComplaints
         self.complaints.append(
             made if severity == "error" else Complaint(made.path, line, column, message, code, made.snippet, severity)
         )

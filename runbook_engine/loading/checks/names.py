@@ -22,6 +22,7 @@ from .checking import Checking, Placed, fact_names
 
 Json = Any
 
+MOST_UNKNOWN = 20  # names of one text
 MOST_SUGGESTIONS = 100  # a file with more complaints was not mistyped
 GLOBAL = frozenset({"targets", "run"})
 SAMPLING = frozenset({"rate", "delta", "rises", "changes", "diff"})
@@ -254,7 +255,8 @@ def _check_mentions(checking: Checking, loc: Loc, text: str, compiled: Expressio
             f"{place}: {name}() needs several answers. it stands in the facts of a step with `sample: {{times, every}}`"
         )
         checking.complain(loc, "RB204", message, offset=_found(text, name))
-    for name in sorted(compiled.names - ({"samples"} if sampled else set())):
+    unknown = compiled.names - ({"samples"} if sampled else set()) - (scope.names - scope.later)
+    for name in sorted(unknown)[:MOST_UNKNOWN]:
         if checking.may_be_lost(_NEEDING.get(name, name)) and name not in scope.names:
             continue
         if name in scope.later:

@@ -8,6 +8,8 @@ from ...expressions import ExpressionError, compile_expression, template_names
 from ...model import Playbook, Probe
 from .checking import Checking, fact_names
 
+MOST_SHOWN = 12  # names of a way around
+
 
 def step_needs(playbook: Playbook) -> dict[str, frozenset[str]]:
     """Each probe with the probes it waits for. Titles and `present` are read afterwards and make nobody wait."""
@@ -22,31 +24,52 @@ def check_order(checking: Checking) -> None:
     needs = step_needs(checking.playbook)
     places = {probe.id: loc for probe, loc in checking.placed_probes()}
     for cycle in find_cycles(needs):
-        message = f"these steps wait for each other and none could begin: {' → '.join(cycle)}"
+        message = f"these steps wait for each other and none could begin: {shown_cycle(cycle)}"
         checking.complain((*places[cycle[0]], "id"), "RB207", message)
     _check_symptoms(checking)
 
 
 def find_cycles(needs: Mapping[str, frozenset[str]]) -> Iterator[tuple[str, ...]]:
-    """One way around for each knot, beginning and ending with the same name."""
+    """One way around for each knot, beginning and ending with the same name. The work is one look at each need."""
     done: set[str] = set()
     for start in needs:
-        path: list[str] = []
-        waiting: list[tuple[str, Iterator[str]]] = []
         if start not in done:
-            path, waiting = [start], [(start, iter(sorted(needs[start])))]
-        while waiting:
-            name, rest = waiting[-1]
-            follower = next(rest, None)
-            if follower is None:
-                done.add(name)
-                waiting.pop()
-                path.pop()
-            elif follower in path:
-                yield (*path[path.index(follower) :], follower)
-            elif follower not in done and follower in needs:
-                path.append(follower)
-                waiting.append((follower, iter(sorted(needs[follower]))))
+            yield from _cycles_from(start, needs, done)
+
+
+def _cycles_from(start: str, needs: Mapping[str, frozenset[str]], done: set[str]) -> Iterator[tuple[str, ...]]:
+    path, places = [start], {start: 0}
+    waiting = [iter(sorted(needs[start]))]
+    knots, told = [0], [False]  # where on the path each knot begins, as far as we know, and whether it was told of
+    while waiting:
+        follower = next(waiting[-1], None)
+        if follower is None:
+            waiting.pop()
+            done.add(path[-1])
+            del places[path.pop()]
+            if knots[-1] == len(path):
+                knots.pop()
+                told.pop()
+        elif follower in places:
+            known = told[-1]
+            while knots[-1] > places[follower]:  # all between here and there is one knot
+                knots.pop()
+                known = told.pop() or told[-1] or known
+            told[-1] = True
+            if not known:
+                yield (*path[places[follower] :], follower)
+        elif follower not in done and follower in needs:
+            knots.append(len(path))
+            told.append(False)
+            places[follower] = len(path)
+            path.append(follower)
+            waiting.append(iter(sorted(needs[follower])))
+
+
+def shown_cycle(cycle: tuple[str, ...]) -> str:
+    """`one → two → one`; of a long way its ends."""
+    shown = cycle if len(cycle) <= MOST_SHOWN else (*cycle[: MOST_SHOWN - 3], "…", *cycle[-2:])
+    return " → ".join(shown)
 
 
 def _check_symptoms(checking: Checking) -> None:

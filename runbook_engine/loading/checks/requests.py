@@ -21,7 +21,8 @@ Json = Any
 MOST_PLACEHOLDERS = (
     500  # each is looked at in its surroundings: a hostile text would keep a validation busy for minutes
 )
-MOST_PROBLEMS = 20  # of one text
+MOST_PROBLEMS = 20  # of one text or request
+LONGEST_CODE = 16 * 1024  # characters of one text: what is longer is a program, and belongs into a file of its own
 
 _TEMPLATE = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -46,7 +47,7 @@ def _check_params(checking: Checking, placed: Placed) -> None:
     except ValidationError as error:
         lead: Loc = (*placed.loc, "request")
         found: dict[Loc, list[Any]] = {}
-        for item in error.errors(include_url=False):
+        for item in error.errors(include_url=False)[:MOST_PROBLEMS]:
             item["loc"] = _without_branches(checking, lead, item["loc"])
             found.setdefault(item["loc"], []).append(item)
         for loc, items in found.items():
@@ -87,7 +88,10 @@ def _code_of(placed: Placed) -> Iterator[tuple[Loc, str]]:
 
 
 def _check_code(checking: Checking, placed: Placed, loc: Loc, code: str) -> None:
-    if placed.act.executor == "sql" and code.count("%(") > MOST_PLACEHOLDERS:
+    if len(code) > LONGEST_CODE:
+        message = f"{placed.what}: a text of {len(code)} characters is too long to be code, more than {LONGEST_CODE}"
+        checking.complain(loc, "RB002", message)
+    elif placed.act.executor == "sql" and code.count("%(") > MOST_PLACEHOLDERS:
         checking.complain(loc, "RB301", f"{placed.what}: more than {MOST_PLACEHOLDERS} placeholders in one text")
     elif placed.act.executor == "sql":
         for offset, message in problems(code)[:MOST_PROBLEMS]:

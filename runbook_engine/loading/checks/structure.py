@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from ..positions import Loc
 from ..suggestions import suggest
 from .checking import Checking
-from .order import find_cycles
+from .order import find_cycles, shown_cycle
 
 
 def check_structure(checking: Checking) -> None:
@@ -73,5 +73,5 @@ def _check_causes(checking: Checking) -> None:
     explains = {name: frozenset(cause.explains) & causes.keys() for name, cause in causes.items()}
     for cycle in find_cycles(explains):
         index = next(index for index, cause in enumerate(checking.playbook.causes) if cause.id == cycle[0])
-        message = f"these causes explain each other: {' → '.join(cycle)}. the more specific explains the more general"
+        message = f"these causes explain each other: {shown_cycle(cycle)}. the more specific explains the more general"
         checking.complain(("causes", index, "explains"), "RB502", message)

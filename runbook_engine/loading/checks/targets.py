@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...model import Playbook
 from ..suggestions import suggest
 from .checking import Checking, Placed
@@ -23,8 +25,9 @@ def kind_of(playbook: Playbook, name: str) -> str | None:
 
 def check_targets(checking: Checking) -> None:
     _check_declared(checking)
+    kinds = {name: kind_of(checking.playbook, name) for name in checking.playbook.targets}
     for placed in checking.acts():
-        _check_act(checking, placed)
+        _check_act(checking, placed, kinds)
 
 
 def _check_declared(checking: Checking) -> None:
@@ -44,12 +47,12 @@ def _check_declared(checking: Checking) -> None:
             checking.complain(("targets", name, "from"), "RB406", f"target {name!r} is derived from itself")
 
 
-def _check_act(checking: Checking, placed: Placed) -> None:
+def _check_act(checking: Checking, placed: Placed, kinds: Mapping[str, str | None]) -> None:
     executor = checking.executor_of(placed.act)
     if executor is None:
         return
     playbook, named = checking.playbook, placed.act.target
-    fitting = [name for name in playbook.targets if kind_of(playbook, name) in executor.KINDS]
+    fitting = [name for name, kind in kinds.items() if kind in executor.KINDS]
     if named is not None:
         _check_named(checking, placed, named, fitting, executor.KINDS)
     elif len(fitting) == 1:
