@@ -93,6 +93,7 @@ def unknown_names(loaded: LoadedPlaybook, cases: Cases) -> Iterator[tuple[str, s
     known = {
         "step": steps | {f"{each}:undo" for each in steps},
         "action": actions,
+        "gate": actions | {f"{each}:undo" for each in actions},
         "question": questions,
         "cause": {cause.id for cause in playbook.causes},
         "symptom": {probe.id for probe in playbook.symptoms},
@@ -103,9 +104,9 @@ def unknown_names(loaded: LoadedPlaybook, cases: Cases) -> Iterator[tuple[str, s
         told = (case.replies, *case.after.values(), *case.meanwhile.values())
         named = [("step", name) for replies in told for name in replies]
         named += [
-            ("action", name)
-            for name in (*case.after, *case.meanwhile, *case.gates, *(expect.offered or ()), *(expect.done or ()))
+            ("action", name) for name in (*case.after, *case.meanwhile, *(expect.offered or ()), *(expect.done or ()))
         ]
+        named += [("gate", name) for name in case.gates]
         named += [("question", name) for name in case.answers]
         named += [("cause", name) for name in (*expect.causes, *expect.scores, *([expect.top] if expect.top else []))]
         named += [("action", name) for name in expect.impacts]

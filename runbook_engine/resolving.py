@@ -247,7 +247,7 @@ def _undo_hint(state: State, acted: Acted) -> tuple[str, ...]:
 def _offer_undo(state: State, action: Action, acted: Acted, because: str) -> Run[Acted | None]:
     """An undo is an action of its own: its guard, its gate, its call, its proof. None when it is not carried out."""
     undos = undos_of(action)
-    if not undos or not acted.undos or not _undo_fits(state, undos, acted):
+    if not undos or not acted.undos or not (yield from _undo_fits(state, undos, acted)):
         return None
     plan = plan_undo(state, action, acted.undos)
     effect = max(raised_effect(state, undo)[0] for undo in undos)
@@ -261,9 +261,7 @@ def _offer_undo(state: State, action: Action, acted: Acted, because: str) -> Run
         state.level, state.signal = max(state.level, 1), answer.how
     if answer.verdict != "yes":
         return None
-    guards = state.owners(names_of(*(undo.guard for undo in undos)))
-    yield from ask(state, [probe for probe in guards if probe.ask is None], again=True, single=True)
-    if state.level or not _undo_fits(state, undos, acted):
+    if not (yield from _undo_fits(state, undos, acted)):
         return Acted("refused", "the guard of the undo no longer holds")
     done = yield from perform(state, undos[0], plan, effect)
     if done.status != "done":
@@ -278,9 +276,12 @@ def forbidden_undo(state: State, action: str, effect: Effect) -> str:
     return forbidden(name, f"{action}:undo", effect, state.policy) or forbidden(name, action, effect, state.policy)
 
 
-def _undo_fits(state: State, undos: tuple[Undo, ...], acted: Acted) -> bool:
+def _undo_fits(state: State, undos: tuple[Undo, ...], acted: Acted) -> Run[bool]:
+    """Whether the guards hold now: what was known before the act says nothing about the way back."""
+    guards = state.owners(names_of(*(undo.guard for undo in undos)))
+    yield from ask(state, [probe for probe in guards if probe.ask is None], again=True, single=True)
     scopes = [state.scope(before=dict(acted.before), **act.item) for act in acted.undos]
-    return all(holds(undo.guard, scope)[0] for undo in undos for scope in scopes)
+    return not state.level and all(holds(undo.guard, scope)[0] for undo in undos for scope in scopes)
 
 
 def _finished(

@@ -181,6 +181,30 @@ def test_a_step_that_nobody_answers_fails_the_test(place: Place) -> None:
     assert finished.code == 1 and "nobody answers step 'load': give it a reply" in finished.stdout
 
 
+TAKEN_BACK = """\
+cases: paused
+replies: {waiting: {pending: 500, paused: true}, load: {result: {total_commands_processed: 10, clients: 0}}}
+tests:
+  - name: nobody is left to take it from
+    gates: {unpause: "yes", "unpause:undo": "yes"}
+    expect: {outcome: not_fixed, done: [unpause]}
+  - name: it is taken back
+    gates: {unpause: "yes", "unpause:undo": "yes"}
+    after: {unpause: {load: {result: {total_commands_processed: 10, clients: 1}}}}
+    expect: {outcome: not_fixed, done: [], says: [it was undone]}
+"""
+
+
+def test_an_undo_has_a_gate_of_its_own_and_its_guard_is_asked_after_the_act(place: Place) -> None:
+    """What the guard speaks of is no part of the verification: it must be asked anew."""
+    guarded = PLAYBOOK.replace("{pause: default}", "{pause: default}\n      guard: clients > 0")
+    guarded = guarded.replace("{commands:", "{clients: result.clients, commands:")
+    (place.folder / "paused.yaml").write_text(guarded)
+    (place.folder / "paused.test.yaml").write_text(TAKEN_BACK)
+    finished = place.run("test", ".")
+    assert finished.code == 0, finished.said
+
+
 def test_too_little_coverage_fails_and_names_what_is_missing(place: Place) -> None:
     (place.folder / "paused.test.yaml").write_text(CASES[: CASES.index("  - name: busy")])
     finished = place.run("test", ".", "--at-least", "100")
