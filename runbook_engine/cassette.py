@@ -24,7 +24,6 @@ from .events import (
     RunFinished,
     RunStarted,
     with_taken_facts,
-    without_own_ids,
 )
 from .rehearsal import Line
 
@@ -61,17 +60,6 @@ def question_of(request: CallRequested) -> dict[str, Json]:
     """What makes two calls the same question, as plain JSON."""
     asked: dict[str, Json] = json.loads(json.dumps({name: getattr(request, name) for name in QUESTION}, default=str))
     return asked
-
-
-def changed_since(cassette: Cassette, recorded: Recorded, request: CallRequested) -> str | None:
-    """The first part of the question that is another one now: `request`, `bindings`, `target`, …"""
-    run = str(cassette.header["run"])
-
-    def plain(value: Json) -> str:
-        return without_own_ids(run, json.dumps(value, sort_keys=True))
-
-    asked = question_of(request)
-    return next((name for name in asked if plain(asked[name]) != plain(recorded.asked.get(name))), None)
 
 
 def write_cassette(events: Iterable[Event]) -> str:

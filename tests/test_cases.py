@@ -211,11 +211,44 @@ def test_a_target_that_is_never_away_is_named(place: Place) -> None:
     [
         (CASES.replace("expect: {outcome: fixed,", "expects: {outcome: fixed,"), "expects"),
         (CASES.replace("cases: paused\n", "cases: nowhere-to-be-found\n"), "nowhere-to-be-found"),
-        (CASES.replace("gates: {unpause:", "gates: {unpuase:", 1), "there is no action 'unpuase'"),
-        (CASES.replace("unreachable: [redis]", "unreachable: [rdis]"), "there is no target 'rdis'"),
-        (CASES.replace("  waiting: {pending", "  waitng: {pending", 1), "there is no step 'waitng'"),
+        (
+            CASES.replace("gates: {unpause:", "gates: {unpuase:", 1),
+            "8:13: RB202 paused has no gate 'unpuase'. did",
+        ),
+        (
+            CASES.replace("unreachable: [redis]", "unreachable: [rdis]"),
+            "20:19: RB202 paused has no target 'rdis'. did",
+        ),
+        (
+            CASES.replace("  waiting: {pending", "  waitng: {pending", 1),
+            "3:3: RB202 paused has no step 'waitng'. did",
+        ),
         (CASES.replace("expect: {outcome: not_fixed}", "expect: {}"), "expects nothing"),
         ("cases: paused\ntests: []\n", "tests"),
+        (
+            CASES.replace("declined\n", "declined\n    inputs: {mots: 3}\n"),
+            "11:14: RB202 paused has no input 'mots'",
+        ),
+        (
+            CASES.replace("{pending: 500, paused", "{pendng: 500, paused", 1),
+            "3:13: RB202 no answer to step",
+        ),
+        (
+            CASES.replace("change: {paused", "change: {row.paused"),
+            "28:26: RB202 no answer to step",
+        ),
+        (
+            CASES.replace("facts: {commands", "facts: {comands"),
+            "9:74: RB202 paused has no fact 'comands'",
+        ),
+        (
+            CASES.replace("outcome: healthy", "outcome: heathy"),
+            "18:23: RB104 'tests.expect.outcome'",
+        ),
+        (
+            CASES.replace("{busy: confirmed", "{bsy: confirmed"),
+            "35:43: RB202 paused has no cause 'bsy'",
+        ),
     ],
     ids=[
         "a-misspelt-key",
@@ -225,12 +258,31 @@ def test_a_target_that_is_never_away_is_named(place: Place) -> None:
         "no-such-step",
         "nothing-expected",
         "no-tests",
+        "no-such-input",
+        "no-such-part-of-an-answer",
+        "no-such-part-to-change",
+        "no-such-fact",
+        "no-such-outcome",
+        "no-such-cause",
     ],
 )
 def test_a_broken_file_is_refused_with_its_mend(place: Place, broken: str, says: str) -> None:
     (place.folder / "paused.test.yaml").write_text(broken)
     finished = place.run("test", ".")
     assert finished.code in (2, 65) and says in finished.stderr and "Traceback" not in finished.said
+
+
+def test_validate_says_of_a_file_with_tests_what_a_rehearsal_says(place: Place) -> None:
+    broken = CASES.replace("gates: {unpause:", "gates: {unpuase:", 1).replace("unknown: [stopped", "unknown: [stoped")
+    (place.folder / "paused.test.yaml").write_text(broken)
+    validated = place.run("validate", ".", "--format", "concise")
+    assert validated.code == 65 and validated.stdout.splitlines() == [
+        "paused.test.yaml:8:13: RB202 paused has no gate 'unpuase'. did you mean 'unpause'?",
+        "paused.test.yaml:21:66: RB202 paused has no fact 'stoped'. did you mean 'stopped'?",
+    ]
+    (place.folder / "paused.yaml").write_text(PLAYBOOK.replace("stopped", "stoped"))
+    (place.folder / "paused.test.yaml").write_text(CASES)  # remembered by what it stands on, too
+    assert "paused has no fact 'stopped'" in place.run("validate", ".", "--format", "concise").stdout
 
 
 def test_junit_counts_what_failed(place: Place) -> None:
@@ -246,10 +298,10 @@ def test_junit_counts_what_failed(place: Place) -> None:
         (("declined\n", "declined\n    cassette: ../../etc/passwd\n"), "no file beside it"),
         (("declined\n", "declined\n    replies: {waiting: {error: {code: refused}}}\n"), "needs a code and a message"),
         (("declined\n", "declined\n    replies: {waiting: {answer: 1, seconds: 2s}}\n"), "seconds"),
-        (("declined\n", "declined\n    inputs: {mots: 3}\n"), "mots"),
-        (("declined\n", "declined\n    replies: {waiting: {change: {row.used: 3}}}\n"), "there is no 'row'"),
+        (("declined\n", "declined\n    inputs: {most: some}\n"), "most"),
+        (("declined\n", "declined\n    replies: {waiting: {change: {pending.old: 3}}}\n"), "there is no 'old'"),
     ],
-    ids=["a-cassette-elsewhere", "half-an-error", "no-number", "no-such-input", "no-such-part"],
+    ids=["a-cassette-elsewhere", "half-an-error", "no-number", "no-such-value", "no-such-part"],
 )
 def test_what_breaks_in_one_test_fails_it_and_no_other(place: Place, change: tuple[str, str], says: str) -> None:
     (place.folder / "paused.test.yaml").write_text(CASES.replace(*change, 1))
@@ -297,8 +349,10 @@ def test_a_sample_that_came_too_late_for_the_recorded_run_is_not_waited_for() ->
         Case(name="x", expect=Expectation(outcome="healthy")), {}, Cassette({"run": "R-1"}, {first.id: recorded})
     )
     assert cast.call(request).seconds == math.inf
-    with pytest.raises(StoryError, match="nobody answers step 'load'"):
+    with pytest.raises(StoryError, match="nobody answers step 'load': it was not asked when this was recorded"):
         replace(cast, cassette=Cassette({"run": "R-1"})).call(request)
+    with pytest.raises(StoryError, match="nobody answers step 'load': it is new since the recording"):
+        replace(cast, cassette=Cassette({"run": "R-1", "digest": "sha256:1"}), digest="sha256:2").call(request)
 
 
 @pytest.mark.xdist_group("sandbox")

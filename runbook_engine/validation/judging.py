@@ -11,11 +11,16 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from .. import executors as installed
+from ..case_names import misnamed
 from ..cases import Cases
 from ..errors import Complaint, PlaybookError
 from ..linter import run as lint
 from ..loader import kind_of_file, load_library, load_playbook, validate_document
+from ..loading import yaml_reader
+from ..loading.source_text import split_lines
+from ..runner import used_executors
 from ..targets import Configuration
+from .files import PLAYBOOK
 
 Libraries = dict[str, tuple[str, str]]
 Work = tuple[str, bytes, Libraries]  # path, content, the libraries that it uses
@@ -33,12 +38,27 @@ def judge(path: str, content: bytes, libraries: Libraries) -> list[Complaint]:
             case "environments":
                 validate_document(content, path, Configuration, {})
             case "cases":
-                validate_document(content, path, Cases, {})
+                return _judge_tests(path, content, libraries)
             case _:
                 return lint(load_playbook(content, path, libraries=libraries))
     except PlaybookError as error:
         return list(error.complaints)
     return []
+
+
+def _judge_tests(path: str, content: bytes, libraries: Libraries) -> list[Complaint]:
+    """Their shape, then the names that their playbook does not have; one that is broken is judged by itself."""
+    cases = validate_document(content, path, Cases, {})
+    if PLAYBOOK not in libraries:
+        return []
+    others = {name: each for name, each in libraries.items() if name != PLAYBOOK}
+    place, text = libraries[PLAYBOOK]
+    try:
+        loaded = load_playbook(text, place, libraries=others)
+    except PlaybookError:
+        return []
+    written = content.decode()
+    return misnamed(loaded, cases, yaml_reader.read(written, path), split_lines(written), used_executors(loaded))
 
 
 def judge_all(work: Sequence[Work]) -> Iterator[list[Complaint]]:
