@@ -25,6 +25,7 @@ from .events import (
     RunStarted,
     with_taken_facts,
 )
+from .redaction import Redactor
 from .rehearsal import Line
 
 Json = Any
@@ -72,7 +73,10 @@ def write_cassette(events: Iterable[Event]) -> str:
     for event in with_taken_facts(list(events)):
         match event:
             case RunStarted():
-                lines.append({"cassette": VERSION, **{name: getattr(event, name) for name in HEADER}})
+                # The journal keeps inputs as they were given, so that a run can be resumed. A cassette is handed round.
+                inputs = Redactor({}).json(dict(event.inputs))
+                header = {**{name: getattr(event, name) for name in HEADER}, "inputs": inputs}
+                lines.append({"cassette": VERSION, **header})
             case CallRequested():
                 asked[event.id] = event
             case CallFinished() if event.id in asked:

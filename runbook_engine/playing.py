@@ -110,8 +110,10 @@ def replayed(loaded: LoadedPlaybook, cassette: Cassette, executors: Mapping[str,
 def _start(loaded: LoadedPlaybook, cases: Cases, case: Case, cassette: Cassette | None) -> RunStarted:
     playbook = loaded.playbook
     kept: dict[str, Json] = dict(cassette.header) if cassette else {}
-    given = resolve_inputs(playbook, dict(case.inputs), kept.get("pace", 1.0))
-    inputs = {**given, **{name: value for name, value in kept.get("inputs", {}).items() if name not in case.inputs}}
+    recorded = {name: value for name, value in kept.get("inputs", {}).items() if name not in case.inputs}
+    open_ones = {name: each for name, each in playbook.inputs.items() if name not in recorded}
+    rest = playbook.model_copy(update={"inputs": open_ones})
+    inputs = {**resolve_inputs(rest, dict(case.inputs), kept.get("pace", 1.0)), **recorded}
     places: dict[str, dict[str, Json]] = kept.get("places", {})
     kinds = {name: use.kind for name, use in playbook.targets.items() if use.kind}
     return RunStarted(
