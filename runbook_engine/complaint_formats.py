@@ -42,12 +42,13 @@ def concise(checked: Checked, summaries: Mapping[str, str]) -> str:
 
 
 def as_json(checked: Checked, summaries: Mapping[str, str]) -> str:
-    return json.dumps([asdict(complaint) for complaint in _all(checked)], indent=2)
+    shown = [asdict(complaint) for complaint in _all(checked)]
+    return json.dumps([{key: value for key, value in each.items() if key != "ignored"} for each in shown], indent=2)
 
 
 def sarif(checked: Checked, summaries: Mapping[str, str]) -> str:
-    """One run with the rules that were broken and a result for each complaint."""
-    complaints = _all(checked)
+    """One run with the rules that were broken and a result for each complaint, suppressed where its author says so."""
+    complaints = [complaint for found in checked.values() for complaint in found]
     used = sorted({complaint.code for complaint in complaints})
     driver = {
         "name": "runbook",
@@ -86,6 +87,7 @@ def _sarif_result(complaint: Complaint, rule: int, seen: Counter[str]) -> dict[s
         region["snippet"] = {"text": safe_text(_line_of(complaint))}
     uri = quote(complaint.path.removeprefix("./").replace("\\", "/"), safe="/", errors="replace")
     place = {"artifactLocation": {"uri": f"file://{uri}" if uri.startswith("/") else uri}, "region": region}
+    suppressed = {"suppressions": [{"kind": "inSource", "justification": safe_text(complaint.ignored)}]}
     return {
         "ruleId": complaint.code,
         "ruleIndex": rule,
@@ -93,6 +95,7 @@ def _sarif_result(complaint: Complaint, rule: int, seen: Counter[str]) -> dict[s
         "message": {"text": safe_text(complaint.message)},
         "locations": [{"physicalLocation": place}],
         "partialFingerprints": {"primaryLocationLineHash": f"{mark}:{seen[mark]}"},
+        **(suppressed if complaint.ignored else {}),
     }
 
 
@@ -103,7 +106,7 @@ def _line_of(complaint: Complaint) -> str:
 
 def junit(checked: Checked, summaries: Mapping[str, str]) -> str:
     """A test case for each file; its errors are failures, its warnings are printed."""
-    cases = [_junit_case(path, complaints) for path, complaints in checked.items()]
+    cases = [_junit_case(path, _shown(complaints)) for path, complaints in checked.items()]
     failed = sum(any(each.severity == "error" for each in complaints) for complaints in checked.values())
     head = f'<testsuite name="runbook validate" tests="{len(checked)}" failures="{failed}" errors="0" skipped="0">'
     return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *cases, "</testsuite>"])
@@ -185,7 +188,12 @@ def _line(complaint: Complaint) -> str:
 
 
 def _all(checked: Checked) -> list[Complaint]:
-    return [complaint for complaints in checked.values() for complaint in complaints]
+    return [complaint for complaints in checked.values() for complaint in _shown(complaints)]
+
+
+def _shown(complaints: Sequence[Complaint]) -> list[Complaint]:
+    """Without what an author ignores, with a reason."""
+    return [complaint for complaint in complaints if not complaint.ignored]
 
 
 FORMATS: Mapping[str, Callable[[Checked, Mapping[str, str]], str]] = {

@@ -42,6 +42,8 @@ class Complaint:
     code: str = "RB000"
     snippet: str = ""
     severity: Literal["error", "warning"] = "error"
+    ignored: str = ""
+    """Why its author says that it does not matter here; then it is not shown."""
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}:{self.column}: {self.code} {self.message}"

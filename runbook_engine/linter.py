@@ -12,8 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import Complaint
+from .ignores import CODES as IGNORE_CODES
+from .ignores import Ignores, ignores_in
 from .loader import LoadedPlaybook
 from .loading.checks.codes import CODES
+
+JUDGED_TOGETHER = {
+    "RB630": "Two playbooks ask for the very same alert: nothing says which of them it is for.",
+}
+"""What only several files together can get wrong; judged where all of them are seen."""
 
 
 class Rule(Protocol):
@@ -25,16 +32,42 @@ class Rule(Protocol):
 
     @property
     def SUMMARY(self) -> str:  # noqa: N802
-        """One sentence for `explain` and for the list of rules."""
+        """One sentence for `explain` and for the list of rules. The module's docstring says why it matters."""
+
+    @property
+    def BAD(self) -> str:  # noqa: N802
+        """A part of a playbook that it complains of."""
+
+    @property
+    def GOOD(self) -> str:  # noqa: N802
+        """The same part as it should be."""
 
     def check(self, loaded: LoadedPlaybook) -> Iterator[Complaint]:
         """Warnings, each made by `loaded.complaint` at its exact place."""
 
 
 def run(loaded: LoadedPlaybook) -> list[Complaint]:
-    """What the load warned of and what every rule finds, in the order of the file."""
+    """What the load warned of and what every rule finds, in the order of the file, without what its author ignores."""
+    return [complaint for complaint in run_all(loaded) if not complaint.ignored]
+
+
+def run_all(loaded: LoadedPlaybook) -> list[Complaint]:
+    """The same, with what is ignored: each of those says why."""
     found = [*loaded.warnings, *(complaint for rule in rules() for complaint in rule.check(loaded))]
-    return sorted(found, key=lambda item: (item.path != loaded.path, item.path, item.line, item.column, item.code))
+    texts = {loaded.path: loaded.text, **loaded.libraries}
+    for path, text in texts.items():
+        asked = ignores(text, path)
+        found = asked.marked(found)
+        if path == loaded.path:  # what a library ignores may be needed by another playbook
+            found += [*asked.unheeded, *asked.needless(found, JUDGED_TOGETHER)]
+    unique = dict.fromkeys(found)
+    return sorted(unique, key=lambda item: (item.path != loaded.path, item.path, item.line, item.column, item.code))
+
+
+def ignores(text: str, path: str) -> Ignores:
+    """What the comments of a sound YAML text ask to ignore."""
+    warnings = {*(rule.CODE for rule in rules()), *JUDGED_TOGETHER, *IGNORE_CODES}
+    return ignores_in(text, path, warnings, CODES)
 
 
 @cache
@@ -46,7 +79,8 @@ def rules() -> tuple[Rule, ...]:
 
 def summaries() -> dict[str, str]:
     """Every code there is with what it means: errors of a load and warnings of rules."""
-    return dict(sorted({**CODES, **{rule.CODE: rule.SUMMARY for rule in rules()}}.items()))
+    own = {rule.CODE: rule.SUMMARY for rule in rules()}
+    return dict(sorted({**CODES, **own, **JUDGED_TOGETHER, **IGNORE_CODES}.items()))
 
 
 def _rule(name: str) -> Rule:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -17,7 +17,7 @@ from . import executors as installed
 from .errors import Complaint, PlaybookError
 from .executor import Executor
 from .loading import yaml_reader
-from .loading.checks.checking import UNKNOWN_NAME, Checking
+from .loading.checks.checking import Checking, Placed
 from .loading.checks.defaults import check_defaults
 from .loading.checks.effects import check_effects
 from .loading.checks.names import check_names
@@ -26,7 +26,7 @@ from .loading.checks.requests import check_requests
 from .loading.checks.structure import check_structure
 from .loading.checks.targets import check_targets
 from .loading.libraries import Find, Takeover, take_over
-from .loading.positions import Loc, executor_key, find_node
+from .loading.positions import Loc, describe, executor_key, find_node
 from .loading.shapes import validate_shape
 from .loading.source_text import complaint_at, split_lines
 from .loading.yaml_reader import Node
@@ -66,12 +66,25 @@ class LoadedPlaybook:
         at = found.key if key and found.key is not None else found.node
         return at.path, at.line, at.column
 
-    def complaint(self, loc: Loc, code: str, message: str, *, key: bool = False) -> Complaint:
-        """A warning at a place; what lint rules make."""
+    def complaint(
+        self, loc: Loc, code: str, message: str, *, key: bool = False, offset: int | None = None
+    ) -> Complaint:
+        """A warning at a place, or `offset` characters into the text that stands there; what lint rules make."""
         path, line, column = self.position(loc, key=key)
         lines = split_lines(self.text if path == self.path else self.libraries.get(path, ""))
+        found = find_node(self.root, loc, self.executor_names)
+        if offset is not None and found.complete and isinstance(found.node, yaml_reader.Scalar):
+            line, column = yaml_reader.position_inside(found.node, lines, offset)
         made = complaint_at(lines, path, line, column, message, code)
-        return Complaint(path, line, column, message, code, made.snippet, "warning")
+        return replace(made, severity="warning")
+
+    def acts(self) -> list[Placed]:
+        """Everything that is sent to a target, wherever it stands."""
+        return Checking(self.playbook, self.root, {}, {}, self.executor_names).acts()
+
+    def place(self, loc: Loc) -> str:
+        """A place in words."""
+        return describe(self.root, loc, self.executor_names)
 
 
 def load_playbook(
@@ -82,9 +95,11 @@ def load_playbook(
     executors: Mapping[str, Executor] | None = None,
 ) -> LoadedPlaybook:
     """`libraries` are name → (path, text). Raises PlaybookError carrying every complaint, in the order of the file."""
-    root, written, lines = _read(text, path, "a playbook begins with 'runbook: 1' and its 'name'")
+    root, written, lines, read = _read(text, path, "a playbook begins with 'runbook: 1' and its 'name'")
     names = _executor_names(root, executors)
-    work = Takeover(libraries or {}, names, _finder(names, executors), lines)
+    work = Takeover(libraries or {}, names, _finder(names, executors), lines, [*read.complaints])
+    for node in read.dropped:
+        work.wreck.lose(node)
     merged = take_over(root, work)
     playbook, complaints = _checked(merged, work)
     errors = tuple(item for item in complaints if item.severity == "error")
@@ -104,19 +119,19 @@ def load_playbook(
 
 
 def _checked(root: yaml_reader.Mapping, work: Takeover) -> tuple[Playbook | None, list[Complaint]]:
-    """Shape first, then everything else; both at once where the shape allows."""
+    """Shape first, then everything else, of what is left when all that has no shape is taken out."""
     context = {"executors": work.executor_names}
-    playbook, shape, data = validate_shape(Playbook, root, work.lines, context)
-    complaints = work.complaints + shape
-    if playbook is None:
+    shape = validate_shape(Playbook, root, work.lines, context, work.wreck)
+    complaints = work.complaints + shape.complaints
+    if shape.model is None:
         return None, complaints
-    used = {name: executor for name in executors_of(playbook) if (executor := work.find(name)) is not None}
-    checking = Checking(playbook, root, work.lines, used, work.executor_names)
+    used = {name: executor for name in executors_of(shape.model) if (executor := work.find(name)) is not None}
+    checking = Checking(shape.model, shape.root, work.lines, used, work.executor_names, shape.wreck, work.blind)
     for check in _CHECKS:
         check(checking)
-    complaints += [item for item in checking.complaints if not (complaints and item.code == UNKNOWN_NAME)]
+    complaints += checking.complaints
     sound = not any(item.severity == "error" for item in complaints)
-    return (_filled(data, checking, context) if sound else playbook), complaints
+    return (_filled(shape.data, checking, context) if sound else shape.model), complaints
 
 
 def _finder(names: tuple[str, ...], given: Mapping[str, Executor] | None) -> Find:
@@ -128,25 +143,27 @@ def _finder(names: tuple[str, ...], given: Mapping[str, Executor] | None) -> Fin
 
 def load_library(text: str | bytes, path: str) -> Library:
     """A library whose every probe has the shape of a step. Names are checked where a playbook uses it."""
-    root, _, lines = _read(text, path, "a library begins with 'library: its name'")
+    root, _, lines, read = _read(text, path, "a library begins with 'library: its name'")
     names = (*installed.names(), *installed.installed_names())
-    library, complaints, _ = validate_shape(Library, root, lines, {"executors": names})
+    shape = validate_shape(Library, root, lines, {"executors": names})
+    complaints = [*read.complaints, *shape.complaints]
     probes = root.value.get("probes")
     for name, probe in probes.value.items() if isinstance(probes, yaml_reader.Mapping) else ():
         named = _with_id(probe, name)
-        complaints += validate_shape(Probe, named, lines, {"executors": names})[1]
-    if complaints or library is None:
+        complaints += validate_shape(Probe, named, lines, {"executors": names}).complaints
+    if complaints or shape.model is None:
         raise PlaybookError(_sorted(tuple(complaints), path))
-    return library
+    return shape.model
 
 
 def validate_document(text: str | bytes, path: str, model: type[M], context: Mapping[str, Json]) -> M:
     """Any other document (environments, cases) against its model, with the same complaints."""
-    root, _, lines = _read(text, path, f"a mapping is expected: {', '.join(model.model_fields)}")
-    document, complaints, _ = validate_shape(model, root, lines, context)
-    if complaints or document is None:
-        raise PlaybookError(_sorted(tuple(complaints), path))
-    return document
+    root, _, lines, read = _read(text, path, f"a mapping is expected: {', '.join(model.model_fields)}")
+    shape = validate_shape(model, root, lines, context)
+    complaints = (*read.complaints, *shape.complaints)
+    if complaints or shape.model is None:
+        raise PlaybookError(_sorted(complaints, path))
+    return shape.model
 
 
 def kind_of_file(text: str, path: str) -> Kind:
@@ -162,17 +179,19 @@ def kind_of_file(text: str, path: str) -> Kind:
     return _KINDS[key]
 
 
-def _read(text: str | bytes, path: str, expected: str) -> tuple[yaml_reader.Mapping, str, dict[str, list[str]]]:
-    """The tree of a file that must be a mapping, its text, and its lines by path."""
-    root = yaml_reader.read(text, path)
+def _read(
+    text: str | bytes, path: str, expected: str
+) -> tuple[yaml_reader.Mapping, str, dict[str, list[str]], yaml_reader.ReadOn]:
+    """The tree of a file that must be a mapping, its text, its lines by path, and how reading went."""
+    read = yaml_reader.read_on(text, path)
+    root = read.root
     written = text if isinstance(text, str) else text.decode("utf-8")
     lines = split_lines(written)
     if isinstance(root, yaml_reader.Mapping):
-        return root, written, {path: lines}
+        return root, written, {path: lines}, read
     kind = "a list" if isinstance(root, yaml_reader.Sequence) else "one value"
-    raise PlaybookError(
-        (complaint_at(lines, path, root.line, root.column, f"{expected}; this file is {kind}", "RB109"),)
-    )
+    found = complaint_at(lines, path, root.line, root.column, f"{expected}; this file is {kind}", "RB109")
+    raise PlaybookError((*read.complaints, found))
 
 
 def _executor_names(root: yaml_reader.Mapping, given: Mapping[str, Executor] | None) -> tuple[str, ...]:

@@ -75,30 +75,34 @@ def rank(causes: tuple[Cause, ...], scope: Scope) -> tuple[RankedCause, ...]:
     return _suspect_best(ranked)
 
 
+def points(cause: Cause, scope: Scope) -> int | None:
+    """The score of a cause, None where it is refuted."""
+    holds = _holds(cause, scope)
+    if holds is False:
+        return None
+    speaking = [(each, 1) for each in cause.supports] + [(each, -1) for each in cause.against]
+    score = sum(sign * WEIGHTS[each.weight] for each, sign in speaking if _speaks(each, scope))
+    return score + WEIGHTS[cause.weight] if holds else min(score, CAP_WHEN_UNKNOWN)
+
+
+def _holds(cause: Cause, scope: Scope) -> bool | None:
+    value = compile_expression(cause.needs).evaluate(scope)
+    return None if value is None or isinstance(value, Unknown) else bool(value)
+
+
 def _score(cause: Cause, scope: Scope) -> RankedCause:
-    needs = compile_expression(cause.needs)
-    holds = needs.evaluate(scope)
-    holds = Unknown("it is none") if holds is None else holds
-    score = 0
-    supports: list[str] = []
-    against: list[str] = []
-    if isinstance(holds, Unknown):
-        supports.append(f"not established: {needs.explain(scope)}")
-    elif holds:
-        score += WEIGHTS[cause.weight]
-        supports.append(needs.explain(scope))
-    for evidence, sign, found in [(e, 1, supports) for e in cause.supports] + [(e, -1, against) for e in cause.against]:
-        if _speaks(evidence, scope):
-            score += sign * WEIGHTS[evidence.weight]
-            found.append(_text(evidence.says, scope))
-    unknown = isinstance(holds, Unknown)
+    score = points(cause, scope)
+    because = compile_expression(cause.needs).explain(scope)
+    supports = [_text(evidence.says, scope) for evidence in cause.supports if _speaks(evidence, scope)]
+    against = [_text(evidence.says, scope) for evidence in cause.against if _speaks(evidence, scope)]
+    told = because if _holds(cause, scope) else f"not established: {because}"
     return RankedCause(
         id=cause.id,
-        verdict="possible" if unknown or holds else "refuted",
-        score=min(score, CAP_WHEN_UNKNOWN) if unknown else score if holds else 0,
+        verdict="refuted" if score is None else "possible",
+        score=score or 0,
         title=_text(cause.title or cause.id, scope),
-        supports=tuple(supports),
-        against=tuple(against) if unknown or holds else (needs.explain(scope), *against),
+        supports=tuple(supports) if score is None else (told, *supports),
+        against=(because, *against) if score is None else tuple(against),
         explained_by=None,
         fix=cause.fix,
         benign=cause.benign,

@@ -7,7 +7,7 @@ second look, and must be the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .acting import Acted, perform
@@ -19,7 +19,7 @@ from .planning import Plan, Refusal, plan_action, plan_undo, raised_effect, undo
 from .policy import covered_in_advance, forbidden, looping, outgrown
 from .probing import ask
 from .ranking import RankedCause
-from .state import Run, State, holds, names_of, text
+from .state import Run, State, holds, names_of, text, unique
 from .verifying import Verified, verify, verify_undo
 
 Json = Any
@@ -57,9 +57,10 @@ def resolve(state: State, cause: RankedCause) -> Run[Resolved | None]:
 
 
 def _of_both(earlier: Resolved | None, later: Resolved) -> Resolved:
-    """What was changed without helping is not made unsaid by a later fix that was not applied."""
-    changed = earlier is not None and earlier.outcome in ("not_fixed", "relapsed")
-    return earlier if earlier is not None and changed and later.outcome == "refused" else later
+    """What was changed without helping is not made unsaid by a later fix that was not applied, nor is its way back."""
+    if earlier is None or earlier.outcome not in ("not_fixed", "relapsed"):
+        return later
+    return earlier if later.outcome == "refused" else replace(later, next=tuple(unique([*later.next, *earlier.next])))
 
 
 def _unfit(state: State, action: Action, cause: RankedCause) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from .events import CallFinished, Event, Reply, RunStarted
 from .executor import Call, Effect, Executor
 from .expressions import Unknown, compile_expression, compile_template, render_json
@@ -156,9 +158,9 @@ def render(state: State, act: Act, scope: Scope, deadline: float) -> Rendered | 
         return overrides
     if isinstance(filled, Unknown):
         return filled
-    misread = getattr(state.executors[act.executor].Params, "misread", None)
-    if misread is not None and (reason := misread(request, filled["request"])):
-        return Unknown(reason)
+    unfit = _unfit(state.executors[act.executor], request, filled["request"])
+    if unfit:
+        return Unknown(unfit)
     return Rendered(
         executor=act.executor,
         target=target,
@@ -169,6 +171,19 @@ def render(state: State, act: Act, scope: Scope, deadline: float) -> Rendered | 
         autocommit=act.autocommit,
         deadline=act.timeout if act.timeout is not None else deadline,
     )
+
+
+def _unfit(executor: Executor, written: Json, filled: Json) -> str:
+    """Why a request with its values filled in cannot be sent: what a target answered may be of any type."""
+    misread = getattr(executor.Params, "misread", None)
+    if misread is not None and (reason := misread(written, filled)):
+        return str(reason)
+    try:
+        executor.Params.model_validate(filled)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"with its values it is no request any more: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return ""
 
 
 def _shaped(executor: Executor, request: Json) -> Json:

@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from commands import Place
 
-from runbook_engine.cases import Case, Expectation, StoryError
+from runbook_engine.cases import Case, Cases, Expectation, StoryError
 from runbook_engine.cassette import Cassette, Recorded, question_of, read_cassette
 from runbook_engine.cast import CaseCast
 from runbook_engine.events import CallRequested
+from runbook_engine.loader import load_playbook, validate_document
 from runbook_engine.matrix import load
-from runbook_engine.playing import replayed
+from runbook_engine.playing import play, replayed
 from runbook_engine.rehearsal import Line
 from runbook_engine.runner import used_executors
 from runbook_engine.sandbox import control
@@ -137,6 +138,40 @@ def test_a_failure_tells_place_difference_and_story(place: Place) -> None:
     assert "outcome: expected healthy, was fixed" in finished.stdout
     assert "top: expected busy, was queue-paused" in finished.stdout
     assert "cause queue-paused: confirmed" in finished.stdout
+
+
+def test_a_value_of_another_type_is_never_sent(place: Place) -> None:
+    """A target may answer anything: a number where a queue's name stands makes no request."""
+    text = PLAYBOOK.replace("resume: default", 'resume: "${{ pending }}"')
+    (place.folder / "paused.yaml").write_text(text)
+    (place.folder / "paused.test.yaml").write_text(
+        CASES[: CASES.index("tests:")] + 'tests:\n  - name: odd\n    gates: {unpause: "yes"}\n'
+        "    expect: {outcome: refused, done: [], says: [it is no request any more]}\n"
+    )
+    finished = place.run("test", ".")
+    assert finished.code == 0, finished.said
+
+
+def test_who_declines_an_undo_is_told_the_way_back_also_after_another_fix(place: Place) -> None:
+    again = """\
+  - id: again
+    title: Resume it once more
+    effect: reversible
+    asynq: {resume: default}
+    undo:
+      asynq: {pause: default}
+    verify: {until: not stopped, within: 15s}
+"""
+    (place.folder / "paused.yaml").write_text(PLAYBOOK.replace("fix: [unpause]", "fix: [unpause, again]") + again)
+    said = '{unpause: "yes", "unpause:undo": "no", again: "yes", "again:undo": "yes"}'
+    (place.folder / "paused.test.yaml").write_text(
+        CASES[: CASES.index("tests:")]
+        + f"tests:\n  - name: none helps\n    gates: {said}\n    expect: {{outcome: not_fixed, done: [unpause]}}\n"
+    )
+    loaded = load_playbook((place.folder / "paused.yaml").read_text(), "paused.yaml")
+    cases = validate_document((place.folder / "paused.test.yaml").read_text(), "paused.test.yaml", Cases, {})
+    result, _ = play(loaded, cases, cases.tests[0], None, used_executors(loaded))
+    assert "runbook undo R-CASE" in result.document["next"]
 
 
 def test_a_step_that_nobody_answers_fails_the_test(place: Place) -> None:

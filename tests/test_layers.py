@@ -26,6 +26,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "alerts",
         "loading.inputs",
         "loading.mentions",
+        "loading.positions",
+        "loading.yaml_reader",
+        "loading.source_text",
     ),
     ("state", "planning", "probing", "calling", "acting", "gating", "resolving", "verifying", "undoing", "interpreter"),
     (
@@ -41,8 +44,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "redaction",
         "secrets",
     ),
-    ("loading", "loader", "linter", "rules", "targets", "catalog", "journal", "journal_file", "layout"),
-    ("timeline", "report", "complaint_formats", "profiles", "guide"),
+    ("loading", "loader", "linter", "ignores", "rules", "targets", "catalog", "journal", "journal_file", "layout"),
+    ("timeline", "report", "complaint_formats", "profiles", "guide", "explaining"),
     ("sessions", "inbox", "replay", "driver", "prompt", "consent", "history", "doctor", "runner"),
     ("asking",),
     ("triage", "bundle"),
@@ -142,7 +145,9 @@ def test_a_folder_of_plugins_holds_plugins_only(folder: str) -> None:
         assert all(hasattr(mend, word) for mend in mends.mends() for word in ("CODES", "mend"))
     else:
         assert len(files) == len(linter.rules())
-        assert all(hasattr(rule, word) for rule in linter.rules() for word in ("CODE", "SUMMARY", "check"))
+        assert all(
+            hasattr(rule, word) for rule in linter.rules() for word in ("CODE", "SUMMARY", "BAD", "GOOD", "check")
+        )
 
 
 def test_loading_a_playbook_imports_no_driver() -> None:

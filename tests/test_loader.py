@@ -343,6 +343,7 @@ def test_the_linter_warns_of_what_would_help_nobody() -> None:
         ("RB410", 17, "warning"),
         ("RB411", 17, "warning"),
         ("RB510", 18, "warning"),
+        ("RB418", 18, "warning"),
         ("RB220", 20, "warning"),
     ]
 

@@ -355,7 +355,7 @@ def test_many_files_are_judged_by_several_processes_as_by_one(tmp_path: Path) ->
     files: list[Any] = [(f"{index}.yaml", UNVERIFIED.encode(), {}) for index in range(2 * judging.WORTH_A_PROCESS)]
     files[7] = ("7.yaml", b"\xff", {})
     together = list(judging.judge_all(files))
-    assert together == [judging.judge(*each) for each in files]
+    assert together == [judging.verdict(*each) for each in files]
 
 
 # GitHub
@@ -383,7 +383,7 @@ def test_what_a_killed_process_does_not_answer_is_judged_all_the_same() -> None:
     first = next(told)
     for process in multiprocessing.active_children():
         process.kill()
-    assert [first, *told] == [judging.judge(*each) for each in files]
+    assert [first, *told] == [judging.verdict(*each) for each in files]
     assert multiprocessing.active_children() == []
 
 

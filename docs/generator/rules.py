@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from runbook_engine import linter
+from runbook_engine import explaining
 
 _HEAD = """# Rules
 
@@ -15,24 +13,14 @@ code and data, RB4 about effects, RB5 about causes and what they lead to, RB6 an
 
 
 def pages() -> dict[str, str]:
-    explained = getattr(linter, "pages", None)
-    found: dict[str, Any] = explained() if callable(explained) else {}
-    summaries = linter.summaries()
-    rows = [f"| [{code}](#{code.lower()}) | {_cell(text)} |" for code, text in summaries.items()]
+    found = explaining.pages()
+    rows = [f"| [{code}](#{code.lower()}) | {_cell(page.summary)} |" for code, page in found.items()]
     parts = [_HEAD, "| code | meaning |\n|---|---|\n" + "\n".join(rows)]
-    for code, text in summaries.items():
-        parts.append(f"## {code}\n\n{_cell(text)}")
-        parts += [_more(found[code], text)] if code in found else []
-    return {"rules.md": "\n\n".join(part for part in parts if part) + "\n"}
-
-
-def _more(page: Any, summary: str) -> str:
-    """The rule's own page, without what stands above it already."""
-    text = page if isinstance(page, str) else str(getattr(page, "text", page))
-    lines = text.strip().split("\n")
-    if lines and lines[0].lstrip("# ").startswith("RB"):
-        lines = lines[1:]
-    return "\n".join(f"##{line}" if line.startswith("# ") else line for line in lines).strip()
+    for code, page in found.items():
+        parts.append(f"## {code}\n\n{_cell(page.summary)} This is {page.kind}.\n\n{page.why}")
+        for word, example in (("Wrong", page.bad), ("Right", page.good)):
+            parts += [f"{word}:\n\n```yaml\n{example.strip()}\n```"] if example else []
+    return {"rules.md": "\n\n".join(parts) + "\n"}
 
 
 def _cell(text: str) -> str:

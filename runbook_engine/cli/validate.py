@@ -76,9 +76,11 @@ def _show(checked: Mapping[str, Sequence[Complaint]], shape: str) -> None:
         click.echo(printed)
     if shape not in FOR_PEOPLE:
         return
-    complaints = [complaint for found in checked.values() for complaint in found]
+    every = [complaint for found in checked.values() for complaint in found]
+    complaints = [complaint for complaint in every if not complaint.ignored]
     errors = sum(complaint.severity == "error" for complaint in complaints)
-    click.echo(f"{errors} errors, {len(complaints) - errors} warnings in {len(checked)} files", err=True)
+    ignored = f", {len(every) - len(complaints)} ignored" if len(every) > len(complaints) else ""
+    click.echo(f"{errors} errors, {len(complaints) - errors} warnings{ignored} in {len(checked)} files", err=True)
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if shape == "github" and place:
         try:

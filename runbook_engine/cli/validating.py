@@ -12,7 +12,8 @@ def explain_command(code: str | None) -> None:
     from difflib import get_close_matches
 
     from ..errors import UsageError
-    from ..linter import rules, summaries
+    from ..explaining import pages
+    from ..linter import summaries
 
     known = summaries()
     if code is None:
@@ -24,7 +25,9 @@ def explain_command(code: str | None) -> None:
         close = get_close_matches(wanted, known, 1, 0.5)
         hint = f"did you mean {close[0]}?" if close else "`runbook explain` lists them"
         raise UsageError(f"there is no code {code!r}: {hint}")
-    rule = next((each for each in rules() if wanted == each.CODE), None)
-    click.echo(f"{wanted}  {'a warning' if rule else 'an error: the playbook is refused'}\n\n{known[wanted]}")
-    if rule is not None and rule.__doc__:
-        click.echo(f"\n{rule.__doc__.strip()}")
+    page = pages()[wanted]
+    click.echo(f"{wanted}  {page.kind}\n\n{page.summary}\n\n{page.why}")
+    for word, example in (("Wrong", page.bad), ("Right", page.good)):
+        if example:
+            click.echo(f"\n{word}:\n")
+            click.echo("\n".join(f"    {line}" for line in example.strip("\n").split("\n")))

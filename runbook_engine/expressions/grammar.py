@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
 from jinja2.lexer import Token, TokenStream
@@ -61,6 +62,7 @@ class Syntax:
         return min(node.lineno, len(self.text))  # of a filter or test: its own word, not what it is applied to
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Syntax:
     """The tree of the text, within bounds. Whatever the text is, the only exception is ExpressionError."""
     _check_text(text)

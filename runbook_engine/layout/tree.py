@@ -191,20 +191,35 @@ def _place(mark: Any) -> Place:
 
 def comments(text: str) -> Iterator[str]:
     """Every comment of a sound text, in its order, without the spaces around it."""
+    return (found for _, found in placed_comments(text))
+
+
+def placed_comments(text: str) -> Iterator[tuple[Place, str]]:
+    """Every comment and where it begins."""
     lines = split_lines(text)
     free = [0] * len(lines)  # from which column on a line is outside of scalars
-    for token in _Tokens(text).items:
-        if not isinstance(token, ScalarToken):
-            continue
-        start, end = _place(token.start_mark), _place(token.end_mark)
-        if token.style in ("|", ">") and not token.plain:
-            leaf = _scalar(token, lines)
-            end = leaf.end
+    for start, end, block in _spans(text, lines):
+        first = start
+        if block:
             free[start[0]] = max(free[start[0]], start[1])
-            start = (start[0] + 1, 0)
-        for line in range(start[0], min(end[0], len(lines) - 1) + 1):
+            first = (start[0] + 1, 0)
+        for line in range(first[0], min(end[0], len(lines) - 1) + 1):
             free[line] = max(free[line], end[1] if line == end[0] else len(lines[line]))
-    for written, column in zip(lines, free, strict=True):
+    for number, (written, column) in enumerate(zip(lines, free, strict=True)):
         found = _COMMENT.search(written, max(0, column - 1))
         if found:
-            yield found[1].rstrip(BLANK)
+            yield (number, found.start(1)), found[1].rstrip(BLANK)
+
+
+def long_texts(text: str) -> dict[int, int]:
+    """The first line of every value that takes several, with its last."""
+    return {start[0]: end[0] for start, end, _ in _spans(text, split_lines(text)) if end[0] > start[0]}
+
+
+def _spans(text: str, lines: list[str]) -> Iterator[tuple[Place, Place, bool]]:
+    """From where to where each scalar goes, and whether it is a block."""
+    for token in _Tokens(text).items:
+        if isinstance(token, ScalarToken):
+            block = token.style in ("|", ">") and not token.plain
+            end = _scalar(token, lines).end if block else _place(token.end_mark)
+            yield _place(token.start_mark), end, block

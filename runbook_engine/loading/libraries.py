@@ -10,6 +10,7 @@ from ..errors import Complaint, PlaybookError
 from ..executor import Executor
 from . import yaml_reader
 from .positions import executor_key
+from .salvage import Wreck, stand_in
 from .source_text import complaint_at, split_lines
 from .suggestions import suggest
 from .yaml_reader import Node, Scalar
@@ -30,6 +31,9 @@ class Takeover:
     roots: dict[str, yaml_reader.Mapping | None] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     targets: dict[str, tuple[Scalar, Node]] = field(default_factory=dict)
+    wreck: Wreck = field(default_factory=Wreck)
+    blind: bool = False
+    """A probe could not be found: nobody knows which facts it would establish."""
 
 
 def take_over(root: yaml_reader.Mapping, work: Takeover) -> yaml_reader.Mapping:
@@ -38,7 +42,8 @@ def take_over(root: yaml_reader.Mapping, work: Takeover) -> yaml_reader.Mapping:
     for section in ("symptoms", "diagnosis"):
         steps = root.value.get(section)
         if isinstance(steps, yaml_reader.Sequence) and any(_use_of(step) for step in steps.value):
-            sections[section] = replace(steps, value=tuple(_all_taken(steps.value, root, work)))
+            taken = _all_taken(steps.value, root, work, symptom=section == "symptoms")
+            sections[section] = replace(steps, value=tuple(taken))
     if not sections:
         return root
     merged = replace(root, value={**root.value, **sections})
@@ -50,12 +55,14 @@ def _use_of(step: Node) -> Scalar | None:
     return found if isinstance(found, Scalar) else None
 
 
-def _all_taken(steps: tuple[Node, ...], root: yaml_reader.Mapping, work: Takeover) -> Iterator[Node]:
-    """A step whose probe cannot be found is left out: what it lacks has been said."""
+def _all_taken(steps: tuple[Node, ...], root: yaml_reader.Mapping, work: Takeover, *, symptom: bool) -> Iterator[Node]:
+    """In the place of a step whose probe cannot be found stands one that does nothing: what it lacks has been said."""
     for step in steps:
         taken = _taken(step, root, work)
-        if taken is not None:
-            yield taken
+        if taken is None:
+            work.blind = True
+            work.wreck.lose(step)
+        yield taken or stand_in(step, symptom=symptom)
 
 
 def _taken(step: Node, root: yaml_reader.Mapping, work: Takeover) -> Node | None:

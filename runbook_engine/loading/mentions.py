@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_args
@@ -10,13 +11,39 @@ from pydantic import BaseModel
 
 from ..expressions import ExpressionError, compile_expression, template_names
 from ..model import Expression, Playbook
+from .positions import Loc
 
 Json = Any
+_TEMPLATE = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 
 
 def mentioned_names(playbook: Playbook) -> frozenset[str]:
     """Every root name that any expression or template reads."""
     return frozenset().union(*_of_model(playbook))
+
+
+def placed_expressions(model: BaseModel, loc: Loc = ()) -> Iterator[tuple[Loc, int, str]]:
+    """Every expression, and every one inside of a template: where its text stands, how far into it, and it."""
+    for name, expression in _fields(type(model)):
+        alias = type(model).model_fields[name].alias or name
+        if name != "executor":
+            yield from _placed(getattr(model, name), expression, (*loc, alias))
+
+
+def _placed(value: Json, expression: bool, loc: Loc) -> Iterator[tuple[Loc, int, str]]:
+    if isinstance(value, BaseModel):
+        yield from placed_expressions(value, loc)
+    elif isinstance(value, str) and expression and "${{" not in value:
+        yield loc, 0, value
+    elif isinstance(value, str):
+        for found in _TEMPLATE.finditer(value):
+            yield loc, found.start(1), found[1]
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _placed(item, expression, (*loc, key))
+    elif isinstance(value, tuple | list):
+        for index, item in enumerate(value):
+            yield from _placed(item, expression, (*loc, index))
 
 
 def _of_model(model: BaseModel) -> Iterator[frozenset[str]]:

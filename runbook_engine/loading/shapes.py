@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +16,7 @@ from ..errors import Complaint
 from ..model import ID, NAME, Act, Probe
 from . import yaml_reader
 from .positions import Found, Loc, describe, find_node
+from .salvage import Wreck, place_of, salvaged
 from .source_text import complaint_at
 from .suggestions import suggest
 from .yaml_mistakes import missing_space
@@ -23,6 +24,7 @@ from .yaml_mistakes import missing_space
 Json = Any
 M = TypeVar("M", bound=BaseModel)
 Lines = Mapping[str, list[str]]  # path -> its lines
+MOST_ROUNDS = 12  # of taking out what is at fault and looking again; each reaches one level further
 
 _EXPECTED = {
     "string_type": "text",
@@ -55,33 +57,53 @@ _BOUNDS = {
 _CODES = {"extra_forbidden": "RB101", "missing": "RB102", "value_error": "RB104", "literal_error": "RB104"}
 
 
+@dataclass(slots=True)
+class Shape(Generic[M]):
+    """What became of a tree: the model, what is wrong, and the tree and the data that the model is of.
+
+    Where something is wrong, the tree is what could be salvaged; `wreck` is what it lost on the way.
+    """
+
+    model: M | None
+    complaints: list[Complaint]
+    root: yaml_reader.Node
+    data: Json
+    wreck: Wreck
+
+
 def validate_shape(
-    model: type[M], root: yaml_reader.Node, lines: Lines, context: Mapping[str, Json]
-) -> tuple[M | None, list[Complaint], Json]:
-    """The model, or what is wrong; and the data. Keys at fault are left out to look at the rest."""
-    data = yaml_reader.plain(root)
-    problems: list[Complaint] = []
-    maimed: set[Loc] = set()
-    for _ in range(3):
+    model: type[M], root: yaml_reader.Node, lines: Lines, context: Mapping[str, Json], wreck: Wreck | None = None
+) -> Shape[M]:
+    """Judges every part that can be judged: what is at fault is taken out, to look at the rest."""
+    executors: Collection[str] = context.get("executors", ())
+    shape: Shape[M] = Shape(None, [], root, yaml_reader.plain(root), wreck or Wreck())
+    for _ in range(MOST_ROUNDS):
         try:
-            return model.model_validate(data, context=dict(context)), problems, data
-        except ValidationError as error:
-            found = _first_causes(error.errors(include_url=False), maimed)
-        problems += [shape_complaint(item, model, root, lines, context) for item in found]
-        maimed |= {item["loc"][:-1] for item in found}
-        left_out = [_leave_out(data, item) for item in found]
-        if not all(left_out):
+            shape.model = model.model_validate(shape.data, context=dict(context))
             break
-    return None, _unique(problems), data
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        for item in _first_causes(errors, shape, executors):
+            shape.complaints.append(shape_complaint(item, model, shape.root, lines, context))
+        if not isinstance(shape.root, yaml_reader.Mapping):
+            break
+        shape.root = salvaged(shape.root, errors, executors, shape.wreck)
+        shape.data = yaml_reader.plain(shape.root)
+    shape.complaints = _unique(shape.complaints)
+    return shape
 
 
-def _first_causes(errors: list[Any], maimed: set[Loc]) -> list[Any]:
-    """Without what only follows: a list too short because its item is wrong, a key missing because we left it out."""
+def _first_causes(errors: list[Any], shape: Shape[M], executors: Collection[str]) -> list[Any]:
+    """Without what only follows: a list too short because its item is wrong, a key missing because we took it out."""
+
+    def maimed(loc: Loc) -> bool:
+        return place_of(find_node(shape.root, loc, executors).node) in shape.wreck.maimed
+
     return [
         item
         for item in errors
-        if not (item["type"] == "missing" and item["loc"][:-1] in maimed)
-        and not (item["type"] == "value_error" and item["loc"] in maimed)
+        if not (item["type"] == "missing" and maimed(item["loc"][:-1]))
+        and not (item["type"] in ("value_error", "too_short") and maimed(item["loc"]))
         and not (item["type"] == "too_short" and any(_is_inside(other["loc"], item["loc"]) for other in errors))
     ]
 
@@ -212,23 +234,6 @@ def _unwrapped(annotation: Any) -> Any:
             return None
         annotation = arguments[0]
     return annotation
-
-
-def _leave_out(data: Json, error: Any) -> bool:
-    """Take the key at fault out of the data, where the rest can be judged without it."""
-    if error["type"] == "missing" or not error["loc"] or error["loc"][-1] == "[key]":
-        return False
-    *way, last = error["loc"]
-    for part in way:
-        inside = part in data if isinstance(data, dict) else _has_index(data, part)
-        if not inside:
-            return False
-        data = data[part]
-    return isinstance(data, dict) and data.pop(last, error) is not error
-
-
-def _has_index(data: Json, part: str | int) -> bool:
-    return isinstance(data, list) and isinstance(part, int) and part < len(data)
 
 
 def _unique(problems: list[Complaint]) -> list[Complaint]:

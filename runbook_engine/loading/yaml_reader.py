@@ -88,6 +88,29 @@ Node = Scalar | Mapping | Sequence
 
 def read(source: bytes | str, path: str) -> Node:
     """The tree of the one document in `source`. Raises PlaybookError with every complaint that could be made."""
+    builder = _built(source, path)
+    builder.complaints += builder.doubles
+    return builder.result()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOn:
+    """A tree from which every second value of a key is left out: what was said of those, and what they hold."""
+
+    root: Node
+    complaints: tuple[Complaint, ...]
+    dropped: tuple[Node, ...]
+
+
+def read_on(source: bytes | str, path: str) -> ReadOn:
+    """The tree, also where keys stand twice, so that the rest can be judged too."""
+    builder = _built(source, path)
+    if builder.complaints:
+        builder.complaints += builder.doubles
+    return ReadOn(builder.result(), tuple(builder.doubles), tuple(builder.dropped))
+
+
+def _built(source: bytes | str, path: str) -> _Builder:
     text = readable_text(source, path)
     builder = _Builder(path, split_lines(text))
     try:
@@ -100,14 +123,14 @@ def read(source: bytes | str, path: str) -> Node:
         if error.problem == "exceeded maximum nesting depth":  # a newer libyaml looks that far ahead of its events
             line, column = _too_deep_at(builder.lines)
             builder.complain(line, column, f"nested deeper than {DEEPEST} levels", "RB002")
-            return builder.result()
+            return builder
         line, column, message, code = explain_syntax(builder.lines, error)
         builder.complain(line, column, message, code)
     except (YAMLError, ValueError) as error:  # libyaml's reader, and Python's own conversions
         builder.complain(1, 1, f"this is not YAML: {error}", "RB003")
     except _Stop:
         pass
-    return builder.result()
+    return builder
 
 
 def _too_deep_at(lines: list[str]) -> tuple[int, int]:
@@ -177,6 +200,8 @@ class _Builder:
         self.path = path
         self.lines = lines
         self.complaints: list[Complaint] = []
+        self.doubles: list[Complaint] = []
+        self.dropped: list[Node] = []
         self.stack: list[_Open] = []
         self.anchors: dict[str, tuple[Node, int, int]] = {}
         self.root: Node | None = None
@@ -278,12 +303,9 @@ class _Builder:
         name = key.text
         if name in top.keys and name != "<<":
             first = top.keys[name]
-            self.complain(
-                key.line,
-                key.column,
-                f"the key {name!r} stands here twice, first at {first.line}:{first.column}. keep one",
-                "RB005",
-            )
+            message = f"the key {name!r} stands here twice, first at {first.line}:{first.column}. keep one"
+            self.doubles.append(complaint_at(self.lines, self.path, key.line, key.column, message, "RB005"))
+            self.dropped.append(node)
         else:
             top.keys[name] = key
             top.value[name] = node

@@ -66,9 +66,10 @@ def open_tests(path: Path, environ: Mapping[str, str]) -> TestFile:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     text = readable_text(content, str(path))
     root, lines = yaml_reader.read(text, str(path)), split_lines(text)
-    cases, complaints, _ = validate_shape(Cases, root, {str(path): lines}, {})
-    if complaints or cases is None:
-        raise PlaybookError(tuple(complaints))
+    shape = validate_shape(Cases, root, {str(path): lines}, {})
+    if shape.complaints or shape.model is None:
+        raise PlaybookError(tuple(shape.complaints))
+    cases = shape.model
     loaded = _playbook(path, cases.cases, environ)
     if loaded.playbook.name != cases.cases:
         raise UsageError(f"{path} is for {cases.cases!r}; {loaded.path} is called {loaded.playbook.name!r}")

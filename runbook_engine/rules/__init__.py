@@ -1,1 +1,1 @@
-"""Lint rules, one a file: CODE, SUMMARY and check(loaded). Nothing else may stand here."""
+"""Lint rules, one a file: CODE, SUMMARY, BAD, GOOD and check(loaded). Nothing else may stand here."""

@@ -9,6 +9,12 @@ from ..loader import LoadedPlaybook
 
 CODE = "RB511"
 SUMMARY = "A cause with none of `fix`, `see`, `advice` and `benign`: it is found, and then nothing is said."
+BAD = """
+causes: [{id: many, needs: waiting > 5}]
+"""
+GOOD = """
+causes: [{id: many, needs: waiting > 5, advice: look at the locks}]
+"""
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:

@@ -11,6 +11,16 @@ from ..ranking import CONFIRMED_AT, highest_score
 
 CODE = "RB512"
 SUMMARY = "An action beyond `reversible` whose causes can only be suspected: they never score enough to offer it."
+BAD = """
+causes: [{id: many, needs: waiting > 5, weight: weak, fix: [stop]}]
+resolution:
+  - {id: stop, effect: disruptive, manual: Stop the import., verify: {until: waiting == 0}}
+"""
+GOOD = """
+causes: [{id: many, needs: waiting > 5, weight: decisive, fix: [stop]}]
+resolution:
+  - {id: stop, effect: disruptive, manual: Stop the import., verify: {until: waiting == 0}}
+"""
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:

@@ -11,6 +11,21 @@ CODE = "RB411"
 SUMMARY = (
     "A destructive action without `impact` or without `limit`: its gate cannot say how much is lost, nothing stops it."
 )
+BAD = """
+causes: [{id: many, needs: waiting > 5, fix: [stop]}]
+resolution:
+  - {id: stop, effect: destructive, redis: [DEL, jobs], verify: {until: waiting == 0}}
+"""
+GOOD = """
+causes: [{id: many, needs: waiting > 5, fix: [stop]}]
+resolution:
+  - id: stop
+    effect: destructive
+    redis: [DEL, jobs]
+    impact: {count: waiting, of: jobs are lost}
+    limit: {affected: 1}
+    verify: {until: waiting == 0}
+"""
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:

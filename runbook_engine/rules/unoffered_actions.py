@@ -9,6 +9,12 @@ from ..loader import LoadedPlaybook
 
 CODE = "RB510"
 SUMMARY = "An action that no cause has in `fix`: it is never offered."
+BAD = """
+causes: [{id: many, needs: waiting > 5, advice: look at the locks}]
+resolution:
+  - {id: stop, effect: disruptive, manual: Stop the import., verify: {until: waiting == 0}}
+"""
+GOOD = BAD.replace("advice: look at the locks", "fix: [stop]")
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:

@@ -10,6 +10,11 @@ from ..loading.mentions import mentioned_names
 
 CODE = "RB220"
 SUMMARY = "A fact that no expression and no text reads. Use it, show it in a title, or drop it."
+BAD = """
+diagnosis:
+  - {id: jobs, redis: [LLEN, jobs], facts: {jobs: result}}
+"""
+GOOD = f"{BAD}causes: [{{id: many, needs: jobs > 5, advice: look at the workers}}]\n"
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:

@@ -10,6 +10,10 @@ from ..loading.mentions import mentioned_names
 
 CODE = "RB221"
 SUMMARY = "An input that no expression, text or request reads."
+BAD = """
+inputs: {most: {type: integer, default: 5}}
+"""
+GOOD = f"{BAD}causes: [{{id: many, needs: waiting > most, advice: look at the locks}}]\n"
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:

@@ -10,6 +10,12 @@ from ..loader import LoadedPlaybook
 
 CODE = "RB410"
 SUMMARY = "An action that changes something has no `verify`, so that only the symptoms can tell whether it worked."
+BAD = """
+causes: [{id: many, needs: waiting > 5, fix: [stop]}]
+resolution:
+  - {id: stop, effect: disruptive, manual: Stop the import.}
+"""
+GOOD = BAD.replace("import.", "import., verify: {until: waiting == 0, within: 2m}")
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:

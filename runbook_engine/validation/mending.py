@@ -64,8 +64,9 @@ class _Mending:
 
     def next(self, text: Text, found: list[Complaint]) -> tuple[Text, list[Complaint]] | None:
         """The text after the first mend that makes it better, and what is still wrong with it."""
-        for complaint in found[:MOST_COMPLAINTS]:
-            if complaint.path != text.path or complaint in self.refused:
+        # A mistake in the shape hides what a later mend has to know.
+        for complaint in sorted(found[:MOST_COMPLAINTS], key=_stage):
+            if complaint.path != text.path or complaint.ignored or complaint in self.refused:
                 continue
             for edits in _edits(complaint, text):
                 if self.tries <= 0:

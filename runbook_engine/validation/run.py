@@ -14,7 +14,8 @@ from ..catalog import Entry, folders, libraries_for, libraries_in, playbook_of
 from ..errors import Complaint, UsageError
 from .files import PLAYBOOK, Source, sources
 from .fingerprint import fingerprint
-from .verdicts import Verdicts, cache_folder, key_of, open_verdicts
+from .together import judged_together
+from .verdicts import Verdict, Verdicts, cache_folder, key_of, open_verdicts
 
 TESTS_OF = re.compile(rb"^cases:[ \t]*[\"']?([a-z][a-z0-9-]*)", re.MULTILINE)
 PART = 1024  # files that are held in memory at once
@@ -25,13 +26,13 @@ FindLibraries = Callable[[Source], Libraries]
 def validate(
     names: Sequence[str], environ: Mapping[str, str], stdin: BinaryIO, *, cached: bool = True
 ) -> dict[str, list[Complaint]]:
-    """Every file that the names lead to, with what is wrong with it."""
+    """Every file that the names lead to, with what is wrong with it; what its author ignores says why."""
     files = sources(names, stdin)
     find = library_finder(environ)
     if not cached:
-        return dict(_judged(files, Verdicts(None), b"", find))
+        return judged_together(dict(_judged(files, Verdicts(None), b"", find)))
     with open_verdicts(cache_folder(environ)) as verdicts:
-        return dict(_judged(files, verdicts, fingerprint(), find))
+        return judged_together(dict(_judged(files, verdicts, fingerprint(), find)))
 
 
 def library_finder(environ: Mapping[str, str]) -> FindLibraries:
@@ -81,7 +82,7 @@ def judging() -> Any:
 
 def _judged(
     files: Iterator[Source], verdicts: Verdicts, engine: bytes, find: FindLibraries
-) -> Iterator[tuple[str, list[Complaint]]]:
+) -> Iterator[tuple[str, Verdict]]:
     while part := list(islice(files, PART)):
         readable = [source for source in part if source.complaint is None]
         libraries = {source.path: find(source) for source in readable}
@@ -96,4 +97,4 @@ def _judged(
             theirs = judging().depends_on_third_parties
             verdicts.keep((keys[each.path], judged[each.path]) for each in missing if not theirs(each.content))
         for source in part:
-            yield source.path, found[source.path] if source.complaint is None else [source.complaint]
+            yield source.path, found[source.path] if source.complaint is None else Verdict((source.complaint,))

@@ -14,8 +14,9 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import Complaint
 
@@ -25,7 +26,25 @@ KEPT_DAYS = 30
 AT_ONCE = 500
 _TABLE = "create table if not exists verdicts (key blob primary key, body text, proof blob, day integer) without rowid"
 
+Json = Any
 Libraries = Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An alert that a playbook asks for; `place` is the complaint that would be made there, still without words."""
+
+    playbook: str
+    labels: tuple[tuple[str, str], ...]
+    place: Complaint
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with one file by itself, and what it has to say where several are judged together."""
+
+    complaints: tuple[Complaint, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
@@ -50,9 +69,9 @@ class Verdicts:
     def __init__(self, connection: sqlite3.Connection | None) -> None:
         self._connection = connection
 
-    def known(self, keys: Sequence[bytes]) -> dict[bytes, list[Complaint]]:
+    def known(self, keys: Sequence[bytes]) -> dict[bytes, Verdict]:
         """What is remembered of these."""
-        found: dict[bytes, list[Complaint]] = {}
+        found: dict[bytes, Verdict] = {}
         for start in range(0, len(keys), AT_ONCE):
             part = keys[start : start + AT_ONCE]
             marks = ",".join("?" * len(part))
@@ -60,14 +79,14 @@ class Verdicts:
             for key, body, proof in rows:
                 with contextlib.suppress(TypeError, ValueError, AttributeError):
                     if proof == _proof(key, body):
-                        found[key] = [Complaint(*each) for each in json.loads(body)]
+                        found[key] = _verdict(json.loads(body))
         return found
 
-    def keep(self, verdicts: Iterable[tuple[bytes, Sequence[Complaint]]]) -> None:
+    def keep(self, verdicts: Iterable[tuple[bytes, Verdict]]) -> None:
         rows = []
-        for key, complaints in verdicts:
+        for key, verdict in verdicts:
             try:
-                body = json.dumps([astuple(each) for each in complaints])
+                body = json.dumps(astuple(verdict))
             except ValueError:
                 continue
             rows.append((key, body, _proof(key, body), _today()))
@@ -148,6 +167,17 @@ def _opened_anew(path: Path) -> sqlite3.Connection | None:
         path.with_name(name).unlink(missing_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     return _opened(path)
+
+
+def _verdict(body: Json) -> Verdict:
+    complaints, claims = body
+    return Verdict(
+        tuple(Complaint(*each) for each in complaints),
+        tuple(
+            Claim(playbook, tuple((name, value) for name, value in labels), Complaint(*place))
+            for playbook, labels, place in claims
+        ),
+    )
 
 
 def _proof(key: bytes, body: str) -> bytes:

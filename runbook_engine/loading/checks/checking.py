@@ -12,12 +12,12 @@ from ...errors import Complaint
 from ...executor import Executor
 from ...model import Act, Action, Playbook, Probe
 from ..positions import Loc, describe, find_node
+from ..salvage import Wreck, place_of
 from ..source_text import complaint_at
 from ..yaml_reader import Node, Scalar, position_inside
 
 Json = Any
 Role = Literal["probe", "action", "part", "undo", "snapshot", "progress"]
-UNKNOWN_NAME = "RB202"  # dropped when the shape is broken: the typo may be what hides the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,18 @@ class Placed:
 
 @dataclass(slots=True)
 class Checking:
-    """One load. `fills` are keys that the checks inferred and the loader writes in: (place of the act, key, value)."""
+    """One load. `wreck` is what the file lost because it had no shape, `blind` when nobody knows what else it lost.
+
+    `fills` are keys that the checks inferred and the loader writes in: (place of the act, key, value).
+    """
 
     playbook: Playbook
     root: Node
     lines: Mapping[str, list[str]]
     executors: Mapping[str, Executor]
     executor_names: tuple[str, ...]
+    wreck: Wreck = field(default_factory=Wreck)
+    blind: bool = False
     complaints: list[Complaint] = field(default_factory=list)
     params: dict[Loc, BaseModel] = field(default_factory=dict)
     fills: list[tuple[Loc, str, Json]] = field(default_factory=list)
@@ -67,6 +72,14 @@ class Checking:
 
     def place(self, loc: Loc) -> str:
         return describe(self.root, loc, self.executor_names)
+
+    def may_be_lost(self, name: str) -> bool:
+        """Whether what is not there may stand in a part of the file that another mistake has hidden."""
+        return self.blind or name in self.wreck.words
+
+    def maimed(self, loc: Loc) -> bool:
+        """Whether something was taken out of this mapping, so that what it lacks may just be misspelt."""
+        return place_of(find_node(self.root, loc, self.executor_names).node) in self.wreck.maimed
 
     def executor_of(self, act: Act) -> Executor | None:
         return self.executors.get(act.executor) if act.executor is not None else None

@@ -34,6 +34,8 @@ def _check_reading(checking: Checking, placed: Placed, least: Effect, why: str, 
         checking.complain(loc, "RB401", message, key=True)
     elif not isinstance(placed.act, Probe):
         return
+    elif checking.maimed(placed.loc):
+        return  # its effect may be what is misspelt
     elif only_declared and not checking.written((*placed.loc, "effect")):
         message = (
             f"{placed.what} runs a {placed.act.executor} command: the engine cannot see what it does. "
@@ -47,7 +49,7 @@ def _check_reading(checking: Checking, placed: Placed, least: Effect, why: str, 
 
 def _check_changing(checking: Checking, placed: Placed, least: Effect, why: str) -> None:
     declared = placed.act.effect if isinstance(placed.act, Action | Undo) else getattr(placed.owner, "effect", "read")
-    if least <= Effect[declared]:
+    if least <= Effect[declared] or checking.maimed(placed.loc):
         return
     message = f"{placed.what} understates its effect: declared {declared!r}, but: {why}. write effect: {least.name}"
     own: Loc = (*placed.loc, "effect")
@@ -55,7 +57,7 @@ def _check_changing(checking: Checking, placed: Placed, least: Effect, why: str)
 
 
 def _check_undo(checking: Checking, action: Action, loc: Loc) -> None:
-    if action.effect != "reversible" or action.manual is not None:
+    if action.effect != "reversible" or action.manual is not None or checking.maimed(loc):
         return
     ways = [part.undo for part in action.steps] if action.steps else [action.undo]
     if None in ways and action.undo is None:

@@ -18,7 +18,7 @@ from ...expressions import (
 from ...model import Action, Cause, Probe
 from ..positions import Loc
 from ..suggestions import suggest
-from .checking import UNKNOWN_NAME, Checking, Placed, fact_names
+from .checking import Checking, Placed, fact_names
 
 Json = Any
 
@@ -42,6 +42,8 @@ _ELSEWHERE = {
     "answered": "'answered' exists only inside facts",
     "error": "'error' exists only inside facts",
 }
+
+_NEEDING = {"before": "snapshot", "item": "each"}  # a name that another key brings about
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ def _check_act(checking: Checking, placed: Placed, scope: Scope) -> None:
     for name in sorted(bound - act.bindings.keys()):
         if name in scope.names and name not in scope.later:
             filled[name] = "${{ " + name + " }}"
-        else:
+        elif not checking.may_be_lost(name) and not checking.maimed(loc):
             offset = _offset(act.request, f"%({name})s") if isinstance(act.request, str) else None
             near = suggest(name, scope.names | act.bindings.keys())
             message = f"{placed.what}: %({name})s has no value. name it in with:{near}"
@@ -247,18 +249,22 @@ def _data(checking: Checking, loc: Loc, value: Json, scope: Scope) -> None:
 def _check_mentions(checking: Checking, loc: Loc, text: str, compiled: Expression | Template, scope: Scope) -> None:
     place = checking.place(loc)
     sampled = compiled.functions & SAMPLING
-    for name in sorted(sampled if not scope.sampling else ()):
+    for name in sorted(sampled if not scope.sampling and not checking.may_be_lost("sample") else ()):
         message = (
             f"{place}: {name}() needs several answers. it stands in the facts of a step with `sample: {{times, every}}`"
         )
         checking.complain(loc, "RB204", message, offset=_found(text, name))
     for name in sorted(compiled.names - ({"samples"} if sampled else set())):
+        if checking.may_be_lost(_NEEDING.get(name, name)) and name not in scope.names:
+            continue
         if name in scope.later:
             message = f"{place}: the fact {name!r} is not there yet: this step establishes it only afterwards"
             checking.complain(loc, "RB208", message, offset=_found(text, name))
         elif name not in scope.names:
             _complain_of_name(checking, loc, name, scope, _found(text, name))
     for name in sorted(compiled.baselines - scope.facts):
+        if checking.may_be_lost(name):
+            continue
         message = f"{place}: baseline of {name!r}, which is no fact{suggest(name, scope.facts)}"
         checking.complain(loc, "RB205", message, offset=_found(text, name))
 
@@ -276,7 +282,7 @@ def _complain_of_name(checking: Checking, loc: Loc, name: str, scope: Scope, off
         return
     near = suggest(name, scope.names) if len(checking.complaints) < MOST_SUGGESTIONS else ""
     message = f"unknown name {name!r} in {checking.place(loc)}{near}"
-    checking.complain(loc, UNKNOWN_NAME, message, offset=offset)
+    checking.complain(loc, "RB202", message, offset=offset)
 
 
 def _found(text: str, name: str) -> int | None:

@@ -45,11 +45,21 @@ def _check_params(checking: Checking, placed: Placed) -> None:
         checking.params[placed.loc] = executor.Params.model_validate(placed.act.request)
     except ValidationError as error:
         lead: Loc = (*placed.loc, "request")
+        found: dict[Loc, list[Any]] = {}
         for item in error.errors(include_url=False):
             item["loc"] = _without_branches(checking, lead, item["loc"])
-            context = {"executors": checking.executor_names}
-            made = shape_complaint(item, executor.Params, checking.root, checking.lines, context, lead)
-            checking.complain((*lead, *item["loc"]), "RB106", made.message)
+            found.setdefault(item["loc"], []).append(item)
+        for loc, items in found.items():
+            for item in _nearest(items, any(other[: len(loc)] == loc != other for other in found)):
+                context = {"executors": checking.executor_names}
+                made = shape_complaint(item, executor.Params, checking.root, checking.lines, context, lead)
+                checking.complain((*lead, *loc), "RB106", made.message)
+
+
+def _nearest(items: list[Any], fits_further: bool) -> list[Any]:
+    """Every form that a request may have complains of one that it is not: those that do not even begin to fit go."""
+    near = [item for item in items if not item["type"].endswith("_type")]
+    return near or ([] if fits_further else items[:1])
 
 
 def _without_branches(checking: Checking, lead: Loc, loc: tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -37,7 +37,7 @@ def _check_unique(checking: Checking, noun: str, ids: Iterable[tuple[str, Loc]])
 
 def _check_sections(checking: Checking) -> None:
     for probe, loc in checking.placed_probes():
-        if loc[0] == "symptoms" and probe.present is None:
+        if loc[0] == "symptoms" and probe.present is None and not checking.maimed(loc):
             message = f"symptom {probe.id!r} needs 'present': the expression that is true when the problem is there"
             checking.complain(loc, "RB110", message)
         for key in ("present", "recovering"):
@@ -50,7 +50,8 @@ def _check_sections(checking: Checking) -> None:
 def _check_requests_there(checking: Checking) -> None:
     """An undo, a snapshot or a part of an action that asks nobody promises what it does not do."""
     for placed in checking.acts(also_empty=True):
-        if placed.act.executor is None and placed.role not in ("probe", "action"):
+        missing = placed.act.executor is None and placed.role not in ("probe", "action")
+        if missing and not checking.maimed(placed.loc):
             message = f"{placed.what} has no request. give it one, under the name of an executor (sql, redis, …)"
             checking.complain(placed.loc, "RB102", message, key=True)
 
@@ -60,14 +61,14 @@ def _check_causes(checking: Checking) -> None:
     actions = {action.id for action in checking.playbook.resolution}
     for index, cause in enumerate(checking.playbook.causes):
         for number, name in enumerate(cause.explains):
-            if name not in causes:
-                message = (
-                    f"cause {cause.id!r} explains the unknown cause {name!r}{suggest(name, causes.keys() - {cause.id})}"
-                )
+            if name not in causes and not checking.may_be_lost(name):
+                place = checking.place(("causes", index))
+                message = f"{place} explains the unknown cause {name!r}{suggest(name, causes.keys() - {cause.id})}"
                 checking.complain(("causes", index, "explains", number), "RB501", message)
         for number, name in enumerate(cause.fix):
-            if name not in actions:
-                message = f"cause {cause.id!r} is fixed by the unknown action {name!r}{suggest(name, actions)}"
+            if name not in actions and not checking.may_be_lost(name):
+                place = checking.place(("causes", index))
+                message = f"{place} is fixed by the unknown action {name!r}{suggest(name, actions)}"
                 checking.complain(("causes", index, "fix", number), "RB503", message)
     explains = {name: frozenset(cause.explains) & causes.keys() for name, cause in causes.items()}
     for cycle in find_cycles(explains):

@@ -35,10 +35,12 @@ def _check_declared(checking: Checking) -> None:
             message = f"target {name!r} is of unknown kind {use.kind!r}{suggest(use.kind, known)}"
             checking.complain(("targets", name, "kind"), "RB406", message)
         elif use.derived_from is not None and use.derived_from not in playbook.targets:
+            if checking.may_be_lost(use.derived_from):
+                continue
             message = f"target {name!r} is derived from {use.derived_from!r}, which is no target"
             message += suggest(use.derived_from, playbook.targets.keys() - {name})
             checking.complain(("targets", name, "from"), "RB406", message)
-        elif kind_of(playbook, name) is None and use.kind is None:
+        elif kind_of(playbook, name) is None and use.kind is None and not _targets_lost(checking):
             checking.complain(("targets", name, "from"), "RB406", f"target {name!r} is derived from itself")
 
 
@@ -55,16 +57,21 @@ def _check_act(checking: Checking, placed: Placed) -> None:
     elif len(fitting) > 1:
         message = f"{placed.what} must say which target: {', '.join(sorted(fitting))}. write `target:`"
         checking.complain((*placed.loc, "request"), "RB407", message, key=True)
-    elif "local" not in executor.KINDS:  # this machine needs no introduction
+    elif "local" not in executor.KINDS and not _targets_lost(checking):  # this machine needs no introduction
         kind = sorted(executor.KINDS)[0]
         message = f"{placed.what} has no target of kind {kind}. write targets: {{{kind}: {kind}}}"
         checking.complain((*placed.loc, "request"), "RB406", message, key=True)
 
 
+def _targets_lost(checking: Checking) -> bool:
+    names = [("targets", name) for name in checking.playbook.targets]
+    return checking.may_be_lost("targets") or any(checking.maimed(loc) for loc in [("targets",), *names])
+
+
 def _check_named(checking: Checking, placed: Placed, named: str, fitting: list[str], kinds: frozenset[str]) -> None:
     playbook = checking.playbook
     if named not in playbook.targets:
-        if named == "local" and "local" in kinds:
+        if (named == "local" and "local" in kinds) or checking.may_be_lost(named):
             return
         message = f"{placed.what} names the unknown target {named!r}{suggest(named, fitting or playbook.targets)}"
         checking.complain((*placed.loc, "target"), "RB406", message)
