@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -14,14 +13,11 @@ from pathlib import Path
 import pytest
 from commands import Place
 
-from runbook_engine.cases import Case, Cases, Expectation, StoryError
-from runbook_engine.cassette import Cassette, Recorded, question_of, read_cassette
-from runbook_engine.cast import CaseCast
-from runbook_engine.events import CallRequested
+from runbook_engine.cases import Cases
+from runbook_engine.cassette import read_cassette
 from runbook_engine.loader import load_playbook, validate_document
 from runbook_engine.matrix import load
 from runbook_engine.playing import play, replayed
-from runbook_engine.rehearsal import Line
 from runbook_engine.runner import used_executors
 from runbook_engine.sandbox import control
 from runbook_engine.sandbox.state import State
@@ -307,19 +303,6 @@ def test_a_broken_file_is_refused_with_its_mend(place: Place, broken: str, says:
     assert finished.code in (2, 65) and says in finished.stderr and "Traceback" not in finished.said
 
 
-def test_validate_says_of_a_file_with_tests_what_a_rehearsal_says(place: Place) -> None:
-    broken = CASES.replace("gates: {unpause:", "gates: {unpuase:", 1).replace("unknown: [stopped", "unknown: [stoped")
-    (place.folder / "paused.test.yaml").write_text(broken)
-    validated = place.run("validate", ".", "--format", "concise")
-    assert validated.code == 65 and validated.stdout.splitlines() == [
-        "paused.test.yaml:8:13: RB202 paused has no gate 'unpuase'. did you mean 'unpause'?",
-        "paused.test.yaml:21:66: RB202 paused has no fact 'stoped'. did you mean 'stopped'?",
-    ]
-    (place.folder / "paused.yaml").write_text(PLAYBOOK.replace("stopped", "stoped"))
-    (place.folder / "paused.test.yaml").write_text(CASES)  # remembered by what it stands on, too
-    assert "paused has no fact 'stopped'" in place.run("validate", ".", "--format", "concise").stdout
-
-
 def test_junit_counts_what_failed(place: Place) -> None:
     text = CASES.replace("expect: {outcome: not_fixed}", "expect: {outcome: fixed}")
     (place.folder / "paused.test.yaml").write_text(text)
@@ -373,21 +356,6 @@ def test_the_second_request_of_an_action_has_a_reply_of_its_own(place: Place) ->
     )
     finished = place.run("test", ".")
     assert finished.code == 0, finished.said
-
-
-def test_a_sample_that_came_too_late_for_the_recorded_run_is_not_waited_for() -> None:
-    """It was due at the moment when the run had heard enough; a replay may be due a hair earlier."""
-    request = CallRequested("load/1/2", "load", "Load", "redis", "redis", {}, "read", "observe", ["INFO"])
-    first = replace(request, id="load/1/1")
-    recorded = Recorded("load", question_of(first), Line(answer={"result": {}}))
-    cast = CaseCast(
-        Case(name="x", expect=Expectation(outcome="healthy")), {}, Cassette({"run": "R-1"}, {first.id: recorded})
-    )
-    assert cast.call(request).seconds == math.inf
-    with pytest.raises(StoryError, match="nobody answers step 'load': it was not asked when this was recorded"):
-        replace(cast, cassette=Cassette({"run": "R-1"})).call(request)
-    with pytest.raises(StoryError, match="nobody answers step 'load': it is new since the recording"):
-        replace(cast, cassette=Cassette({"run": "R-1", "digest": "sha256:1"}), digest="sha256:2").call(request)
 
 
 @pytest.mark.xdist_group("sandbox")

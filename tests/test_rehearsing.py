@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 
 import pexpect
@@ -11,11 +9,7 @@ import pytest
 from commands import RUNBOOK, Place
 from test_cases import CASES, PLAYBOOK
 
-from runbook_engine.cases import Case, Expectation
-from runbook_engine.cassette import Cassette, Recorded
-from runbook_engine.loader import load_playbook
-from runbook_engine.recorded import first_difference, no_longer_asked, place_of
-from runbook_engine.rehearsal import Line
+from runbook_engine.cases import Expectation
 from runbook_engine.rehearsing.updating import NotRewrittenError, rewritten
 
 HEAD = CASES[: CASES.index("tests:")]
@@ -167,107 +161,6 @@ def test_branches_that_no_test_takes_are_listed_and_can_fail(place: Place) -> No
     (document,) = place.run("test", ".", "--format", "json").document
     assert document["branches"]["never_unknown"] == ["pending", "stopped", "commands"]
     assert "cause busy: unknown" in document["branches"]["missing"]
-
-
-def cassette(folder: Path, *, pack: bool = False, **changes: object) -> Path:
-    """A recorded run of `paused`, as `run --record` would have written it."""
-    header = {
-        "cassette": 1,
-        "run": "R-1",
-        "playbook": "paused",
-        "digest": "sha256:old",
-        "inputs": {"most": 10},
-        "environment": "test",
-        "targets": {"redis": "redis"},
-        "places": {},
-        "policy": {},
-        "baselines": {},
-        "pace": 1.0,
-        "budget": 60.0,
-        "mode": "run",
-        "wall": 1_800_000_000.0,
-    }
-    asked = {"executor": "asynq", "target": "redis", "overrides": {}, "bindings": {}, "idents": {}, "effect": "read"}
-    infos = [(f"load/1/{n}", "load", "redis", ["INFO"], {"result": {"total_commands_processed": n}}) for n in (1, 2)]
-    calls = [("waiting/1/1", "waiting", "asynq", {"inspect": "default"}, {"pending": 500, "paused": True}), *infos]
-    lines: list[dict[str, object]] = [header]
-    for name, step, executor, request, answer in calls:
-        question = {**asked, "executor": executor, "request": changes.get(step, request)}
-        lines.append({"call": name, "step": step, "asked": question, "reply": {"answer": answer}})
-    if "gone" in changes:
-        question = {**asked, "request": ["PING"]}
-        lines.append({"call": "gone/1/1", "step": "gone", "asked": question, "reply": {"answer": {}}})
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    file = folder / ("old.jsonl.gz" if pack else "old.jsonl")
-    file.write_bytes(gzip.compress(text.encode()) if pack else text.encode())
-    return file
-
-
-RECORDED = "cases: paused\ntests:\n  - {name: recorded, cassette: old.jsonl, expect: {outcome: refused}}\n"
-
-
-def test_a_changed_query_fails_at_its_place_in_the_playbook(place: Place) -> None:
-    (place.folder / "paused.test.yaml").write_text(RECORDED)
-    cassette(place.folder)
-    assert place.run("test", ".").code == 0
-    cassette(place.folder, load=["INFO", "memory"])
-    told = place.run("test", ".")
-    assert told.code == 1 and "FAILED paused.test.yaml:3: recorded" in told.stdout
-    assert (
-        "paused.yaml:16:5: step 'load' asks something else than was recorded: "
-        'request was ["INFO", "memory"], is ["INFO"]. '
-        "record it again with `runbook run --record DIR`, or give the step a reply"
-    ) in told.stdout
-
-
-def test_a_new_step_fails_and_a_removed_one_is_told(place: Place) -> None:
-    (place.folder / "paused.test.yaml").write_text(RECORDED)
-    cassette(place.folder, gone=True)
-    told = place.run("test", ".")
-    assert told.code == 0
-    assert "NOTE paused.test.yaml:3: recorded: recorded step 'gone' is not asked any more" in told.stdout
-    assert "recorded step 'gone'" in place.run("test", ".", "--format", "junit").stdout
-    (document,) = place.run("test", ".", "--format", "json").document
-    assert document["tests"][0]["notes"][0].endswith("the playbook has no such step")
-    another = "  - {id: more, title: More, redis: [PING], facts: {pong: result}}\ncauses:\n"
-    (place.folder / "paused.yaml").write_text(PLAYBOOK.replace("causes:\n", another))
-    told = place.run("test", ".")
-    assert told.code == 1 and "paused.yaml:19:29: nobody answers step 'more': it is new since the record" in told.stdout
-
-
-def test_a_step_that_the_same_story_asks_no_more_is_told() -> None:
-    loaded = load_playbook(PLAYBOOK, "paused.yaml")
-    asked = {"request": ["INFO"]}
-    kept = Cassette({"run": "R-1"}, {"load/1/1": Recorded("load", asked, Line())})
-    as_it_was = Case(name="x", cassette="c", expect=Expectation(outcome="fixed"))
-    assert list(no_longer_asked(loaded, kept, as_it_was, {"load"})) == []
-    assert "look at its `when`" in next(no_longer_asked(loaded, kept, as_it_was, set()))
-    other = as_it_was.model_copy(update={"replies": {"waiting": {}}})
-    assert list(no_longer_asked(loaded, kept, Case(**{**other.model_dump(), "expect": other.expect}), set())) == []
-
-
-def test_the_place_of_a_step_is_that_of_its_question() -> None:
-    loaded = load_playbook(PLAYBOOK, "paused.yaml")
-    assert place_of(loaded, "waiting") == ("paused.yaml", 10, 5)
-    assert place_of(loaded, "unpause") == ("paused.yaml", 32, 5)
-    assert place_of(loaded, "unpause:undo") == ("paused.yaml", 34, 7)
-    assert place_of(loaded, "waiting", "bindings") == ("paused.yaml", 10, 5)
-    assert place_of(loaded, "nothing") is None
-
-
-@pytest.mark.parametrize(
-    ("was", "now", "told"),
-    [
-        (["GET", "a"], ["GET", "b"], ("request[1]", "'a'", "'b'")),
-        ({"a": 1, "b": 2}, {"a": 1, "c": 2}, ("request.c", "null", "2")),
-        ("select " + "x" * 90 + "1", "select " + "x" * 90 + "2", ("request", f"'…{'x' * 24}1'", f"'…{'x' * 24}2'")),
-        (["a"], ["a", "b"], ("request", '["a"]', '["a", "b"]')),
-        ("select 1", "select 12", ("request", "'select 1'", "'select 12'")),
-    ],
-    ids=["in-a-list", "another-key", "far-inside-a-text", "one-more", "longer"],
-)
-def test_the_first_difference_is_shown_and_no_more(was: object, now: object, told: tuple[str, str, str]) -> None:
-    assert first_difference(was, now, "request") == told
 
 
 def test_an_expectation_is_rewritten_where_it_stands_and_comments_stay() -> None:
@@ -424,3 +317,16 @@ def test_watch_runs_again_what_a_change_concerns_until_ctrl_c(place: Place) -> N
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
+
+
+def test_validate_says_of_a_file_with_tests_what_a_rehearsal_says(place: Place) -> None:
+    broken = CASES.replace("gates: {unpause:", "gates: {unpuase:", 1).replace("unknown: [stopped", "unknown: [stoped")
+    (place.folder / "paused.test.yaml").write_text(broken)
+    validated = place.run("validate", ".", "--format", "concise")
+    assert validated.code == 65 and validated.stdout.splitlines() == [
+        "paused.test.yaml:8:13: RB202 paused has no gate 'unpuase'. did you mean 'unpause'?",
+        "paused.test.yaml:21:66: RB202 paused has no fact 'stoped'. did you mean 'stopped'?",
+    ]
+    (place.folder / "paused.yaml").write_text(PLAYBOOK.replace("stopped", "stoped"))
+    (place.folder / "paused.test.yaml").write_text(CASES)  # remembered by what it stands on, too
+    assert "paused has no fact 'stopped'" in place.run("validate", ".", "--format", "concise").stdout
