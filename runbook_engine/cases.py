@@ -6,14 +6,12 @@ A `cases:` file names its playbook, gives replies by step, and a list of tests. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from .coverage import targets_of
 from .errors import RunbookError
-from .loader import LoadedPlaybook
+from .events import Outcome
 from .model import Authored, Identifier, Text
 
 Json = Any
@@ -24,7 +22,7 @@ Replies = dict[str, Json]
 class Expectation(Authored):
     """What must come of it; what is not named may be anything."""
 
-    outcome: str | None = None
+    outcome: Outcome | None = None
     exit_code: int | None = None
     top: str | None = Field(default=None, description="The best cause that is confirmed or suspected")
     causes: dict[str, Verdict] = Field(default_factory=dict)
@@ -32,8 +30,14 @@ class Expectation(Authored):
     impacts: dict[str, str] = Field(default_factory=dict, description="Of actions, as their gates say it")
     present: dict[str, bool | None] = Field(default_factory=dict, description="Symptoms; null: unknown")
     facts: dict[str, Json] = Field(default_factory=dict)
-    offered: tuple[str, ...] | None = Field(default=None, description="Actions whose gate was drawn, in order")
+    offered: tuple[str, ...] | None = Field(
+        default=None, description="Actions that were looked at, in order, also skipped ones"
+    )
+    drawn: tuple[str, ...] | None = Field(default=None, description="Actions whose gate was drawn, in order")
+    skipped: tuple[str, ...] | None = Field(default=None, description="Actions that were looked at, and got no gate")
     done: tuple[str, ...] | None = None
+    asked: tuple[str, ...] | None = Field(default=None, description="Steps that must be asked, among others")
+    not_asked: tuple[str, ...] | None = Field(default=None, description="Steps that must not be asked")
     unknown: tuple[str, ...] | None = Field(default=None, description="Facts that must be unknown, among others")
     says: tuple[str, ...] = Field(default=(), description="Texts that the reason of the end must contain")
 
@@ -76,41 +80,8 @@ class Cases(Authored):
 class StoryError(RunbookError):
     """The story cannot be told: a step without a reply, a question that has changed since it was recorded."""
 
-    def __init__(self, step: str, message: str) -> None:
+    def __init__(self, step: str, message: str, part: str = "request", call: str = "") -> None:
         super().__init__(message)
         self.step = step
-
-
-def unknown_names(loaded: LoadedPlaybook, cases: Cases) -> Iterator[tuple[str, str]]:
-    """Steps, actions, questions, causes and symptoms that the tests name and the playbook does not have."""
-    playbook = loaded.playbook
-    actions = {action.id for action in playbook.resolution}
-    steps = {probe.id for probe in playbook.probes()} | actions
-    steps |= {
-        step for action in playbook.resolution for step in (*action.snapshot, *(each.id for each in action.steps))
-    }
-    questions = {probe.id for probe in playbook.probes() if probe.ask}
-    known = {
-        "step": steps | {f"{each}:undo" for each in steps},
-        "action": actions,
-        "gate": actions | {f"{each}:undo" for each in actions},
-        "question": questions,
-        "cause": {cause.id for cause in playbook.causes},
-        "symptom": {probe.id for probe in playbook.symptoms},
-        "target": targets_of(playbook),
-    }
-    for case in cases.tests:
-        expect = case.expect
-        told = (case.replies, *case.after.values(), *case.meanwhile.values())
-        named = [("step", name) for replies in told for name in replies]
-        named += [
-            ("action", name) for name in (*case.after, *case.meanwhile, *(expect.offered or ()), *(expect.done or ()))
-        ]
-        named += [("gate", name) for name in case.gates]
-        named += [("question", name) for name in case.answers]
-        named += [("cause", name) for name in (*expect.causes, *expect.scores, *([expect.top] if expect.top else []))]
-        named += [("action", name) for name in expect.impacts]
-        named += [("symptom", name) for name in expect.present]
-        named += [("target", name) for name in case.unreachable]
-        yield from ((case.name, f"{kind} {name!r}") for kind, name in named if name not in known[kind])
-    yield from (("replies", f"step {name!r}") for name in cases.replies if name not in known["step"])
+        self.part = part  # of the question: where the playbook says it
+        self.call = call

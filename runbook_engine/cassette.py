@@ -24,8 +24,8 @@ from .events import (
     RunFinished,
     RunStarted,
     with_taken_facts,
-    without_own_ids,
 )
+from .redaction import Redactor
 from .rehearsal import Line
 
 Json = Any
@@ -63,17 +63,6 @@ def question_of(request: CallRequested) -> dict[str, Json]:
     return asked
 
 
-def changed_since(cassette: Cassette, recorded: Recorded, request: CallRequested) -> str | None:
-    """The first part of the question that is another one now: `request`, `bindings`, `target`, …"""
-    run = str(cassette.header["run"])
-
-    def plain(value: Json) -> str:
-        return without_own_ids(run, json.dumps(value, sort_keys=True))
-
-    asked = question_of(request)
-    return next((name for name in asked if plain(asked[name]) != plain(recorded.asked.get(name))), None)
-
-
 def write_cassette(events: Iterable[Event]) -> str:
     """The text of a cassette. A call whose end nobody saw has no reply: the run went on without it."""
     lines: list[dict[str, Json]] = []
@@ -84,7 +73,10 @@ def write_cassette(events: Iterable[Event]) -> str:
     for event in with_taken_facts(list(events)):
         match event:
             case RunStarted():
-                lines.append({"cassette": VERSION, **{name: getattr(event, name) for name in HEADER}})
+                # The journal keeps inputs as they were given, so that a run can be resumed. A cassette is handed round.
+                inputs = Redactor({}).json(dict(event.inputs))
+                header = {**{name: getattr(event, name) for name in HEADER}, "inputs": inputs}
+                lines.append({"cassette": VERSION, **header})
             case CallRequested():
                 asked[event.id] = event
             case CallFinished() if event.id in asked:

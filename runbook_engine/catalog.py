@@ -69,6 +69,12 @@ def find_playbook(name: str, places: list[Path]) -> Entry:
     raise UsageError(f"no playbook is called {name!r}: {hint}")
 
 
+def playbook_of(tests: Path, name: str, places: list[Path]) -> Entry:
+    """The playbook that stands beside its tests, else the one that has the name."""
+    beside = next((each for end in SUFFIXES if (each := tests.with_name(f"{name}{end}")).is_file()), None)
+    return find_playbook(str(beside) if beside else name, places)
+
+
 def libraries_in(place: Path) -> dict[str, Entry]:
     """Every library of one folder and those below it, by its name; the first that has a name wins."""
     found: dict[str, Entry] = {}

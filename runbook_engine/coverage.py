@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .branches import Branches
 from .errors import CONNECTION_CODES
 from .events import CallFinished, CallRequested, Event
 from .loader import LoadedPlaybook
@@ -33,6 +34,7 @@ class Coverage:
     done: dict[str, bool]
     declined: dict[str, bool]
     away: dict[str, bool]
+    branches: Branches
     suspects: frozenset[str] = frozenset()  # causes that cannot score enough to be confirmed
     healthy: bool = False
     inconclusive: bool = False
@@ -44,12 +46,13 @@ class Coverage:
         away = dict.fromkeys(sorted(targets_of(loaded.playbook)), False)
         done, declined = dict.fromkeys(actions, False), dict.fromkeys(actions, False)
         suspects = frozenset(each.id for each in loaded.playbook.causes if highest_score(each) < CONFIRMED_AT)
-        return cls(loaded.playbook.name, causes, done, declined, away, suspects)
+        return cls(loaded.playbook.name, causes, done, declined, away, Branches.of(loaded.playbook), suspects)
 
     def add(self, document: Mapping[str, Json], events: Sequence[Event]) -> None:
         if not document:
             return
         self._add_away(events)
+        self.branches.add(events)
         best = next((each for each in document["causes"] if each["verdict"] in ("confirmed", "suspected")), None)
         if best is not None and (best["verdict"] == "confirmed" or best["id"] in self.suspects):
             self.causes[best["id"]] = True
@@ -74,6 +77,7 @@ class Coverage:
             done=either(self.done, other.done),
             declined=either(self.declined, other.declined),
             away=either(self.away, other.away),
+            branches=self.branches.with_(other.branches),
             healthy=self.healthy or other.healthy,
             inconclusive=self.inconclusive or other.inconclusive,
         )

@@ -18,7 +18,7 @@ from .policy import Policy
 from .probing import ask
 from .ranking import RankedCause, rank
 from .resolving import resolve
-from .state import Run, State, fact_names, holds, names_of
+from .state import Run, State, absent, fact_names, names_of
 from .undoing import undo_again
 from .verifying import judge
 
@@ -68,8 +68,15 @@ def interpret(
 def _diagnose(state: State) -> Run[tuple[Mapping[str, Json], ...]]:
     """Ask everything that is ready at once; no symptom at all ends it early."""
 
+    own = {name for probe in state.playbook.probes() for name in fact_names(probe)}
+    mentioned = {symptom.id: names_of(symptom.present) & own for symptom in state.playbook.symptoms}
+
     def healthy() -> bool:
-        return all(_present(state, symptom) is False for symptom in state.playbook.symptoms)
+        """Only when everything they mention has been asked: what is still open is not yet absent."""
+        return all(
+            mentioned[symptom.id] <= state.facts.keys() and absent(symptom.present, state.scope())
+            for symptom in state.playbook.symptoms
+        )
 
     yield from ask(state, _asked(state), enough=healthy, bounded=True)
     judged = judge(state)
@@ -87,15 +94,6 @@ def _asked(state: State) -> tuple[Probe, ...]:
         ahead = {need for step in ahead for need in state.needs.get(step, frozenset())} - wanted
         wanted |= ahead
     return tuple(probe for probe in state.playbook.probes() if probe.id in wanted)
-
-
-def _present(state: State, symptom: Probe) -> bool | None:
-    """False only when everything it mentions has been asked: what is still open is not yet absent."""
-    mentioned = names_of(symptom.present)
-    own = {name for probe in state.playbook.probes() for name in fact_names(probe)}
-    if (mentioned & own) - state.facts.keys():
-        return None
-    return holds(symptom.present, state.scope())[0]
 
 
 def _settle(state: State, causes: tuple[RankedCause, ...]) -> Run[Resolved]:

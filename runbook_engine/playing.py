@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -11,15 +11,18 @@ from . import __version__
 from .cases import Case, Cases, Expectation, StoryError
 from .cassette import Cassette, ranking_of
 from .cast import CaseCast
+from .comparing import came_out, differences
 from .errors import RunbookError
-from .events import Event, RunStarted, encode, kind_of
+from .events import CallRequested, Event, QuestionRequested, Reply, RunFinished, RunStarted, encode, kind_of
 from .executor import Executor
 from .interpreter import interpret
 from .loader import LoadedPlaybook
 from .loading.inputs import resolve_inputs
 from .policy import Policy
+from .recorded import no_longer_asked, place_of
 from .rehearsal import rehearse
 from .report import fold
+from .state import Run
 
 Json = Any
 WALL = 1_800_000_000.0  # 2027-01-15 08:00 UTC: the moment of every rehearsal that has no recorded one
@@ -32,7 +35,8 @@ class Result:
     case: Case
     differences: tuple[str, ...]
     document: Mapping[str, Json]
-    step: str = ""  # where the story broke off
+    found: Mapping[str, Json] | None = None  # what came out, in the words of `expect`
+    notes: tuple[str, ...] = ()  # what a person should know though nothing failed
 
     @property
     def passed(self) -> bool:
@@ -43,19 +47,51 @@ def play(
     loaded: LoadedPlaybook, cases: Cases, case: Case, cassette: Cassette | None, executors: Mapping[str, Executor]
 ) -> tuple[Result, list[Event]]:
     """One test from its first event to its last. Whatever breaks in it fails it, and no other test."""
+    events: list[Event] = []
     try:
         start = _start(loaded, cases, case, cassette)
-        cast = CaseCast(case, cases.replies, cassette, start.mode == "plan")
-        events = rehearse(interpret(start, loaded.playbook, loaded.needs, executors), cast, start.wall)
+        manual = frozenset(action.id for action in loaded.playbook.resolution if action.manual is not None)
+        cast = CaseCast(case, cases.replies, cassette, start.mode == "plan", manual, loaded.digest)
+        rehearse(_told(interpret(start, loaded.playbook, loaded.needs, executors), cast, events), cast, start.wall)
     except StoryError as broken:
-        return Result(case, (str(broken),), {}, broken.step), []
+        return Result(case, (_placed(loaded, broken),), {}), events
     except RunbookError as broken:
-        return Result(case, (str(broken),), {}), []
+        return Result(case, (str(broken),), {}), events
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as broken:
         # What a cassette or a reply says may be anything: the other tests must be told all the same.
-        return Result(case, (f"the story cannot be told: {type(broken).__name__}: {broken}",), {}), []
+        return Result(case, (f"the story cannot be told: {type(broken).__name__}: {broken}",), {}), events
+    asked = asked_steps(events)
     document = fold([(kind_of(event), encode(event)) for event in events])
-    return Result(case, tuple(differences(case.expect, document)), document), events
+    notes = tuple(no_longer_asked(loaded, cassette, case, asked)) if cassette is not None else ()
+    found = came_out(document, asked)
+    return Result(case, tuple(differences(case.expect, found)), document, found, notes), events
+
+
+def _told(run: Run[RunFinished], cast: CaseCast, events: list[Event]) -> Run[RunFinished]:
+    """The same run; what happens in it is kept, also of one that breaks off."""
+    reply: Reply | None = None
+    while True:
+        try:
+            event = run.send(reply)
+        except StopIteration as end:
+            finished: RunFinished = end.value
+            return finished
+        events.append(event)
+        cast.heard(event)
+        reply = yield event
+        if reply is not None:
+            events.append(reply)
+
+
+def _placed(loaded: LoadedPlaybook, broken: StoryError) -> str:
+    place = place_of(loaded, broken.step, broken.part, broken.call)
+    return f"{':'.join(map(str, place))}: {broken}" if place else str(broken)
+
+
+def asked_steps(events: Iterable[Event]) -> frozenset[str]:
+    """Every step that a target or a person was asked."""
+    calls = {event.step for event in events if isinstance(event, CallRequested) and event.request is not None}
+    return frozenset(calls | {event.id for event in events if isinstance(event, QuestionRequested)})
 
 
 def replayed(loaded: LoadedPlaybook, cassette: Cassette, executors: Mapping[str, Executor]) -> tuple[str, ...]:
@@ -74,8 +110,10 @@ def replayed(loaded: LoadedPlaybook, cassette: Cassette, executors: Mapping[str,
 def _start(loaded: LoadedPlaybook, cases: Cases, case: Case, cassette: Cassette | None) -> RunStarted:
     playbook = loaded.playbook
     kept: dict[str, Json] = dict(cassette.header) if cassette else {}
-    given = resolve_inputs(playbook, dict(case.inputs), kept.get("pace", 1.0))
-    inputs = {**given, **{name: value for name, value in kept.get("inputs", {}).items() if name not in case.inputs}}
+    recorded = {name: value for name, value in kept.get("inputs", {}).items() if name not in case.inputs}
+    open_ones = {name: each for name, each in playbook.inputs.items() if name not in recorded}
+    rest = playbook.model_copy(update={"inputs": open_ones})
+    inputs = {**resolve_inputs(rest, dict(case.inputs), kept.get("pace", 1.0)), **recorded}
     places: dict[str, dict[str, Json]] = kept.get("places", {})
     kinds = {name: use.kind for name, use in playbook.targets.items() if use.kind}
     return RunStarted(
@@ -98,46 +136,3 @@ def _start(loaded: LoadedPlaybook, cases: Cases, case: Case, cassette: Cassette 
         wall=kept.get("wall", WALL),
         places={name: {**places.get(name, {}), **case.places.get(name, {})} for name in places.keys() | case.places},
     )
-
-
-def differences(expect: Expectation, document: Mapping[str, Json]) -> Iterable[str]:
-    """Each thing that came out otherwise, with both."""
-    top = next((each["id"] for each in document["causes"] if each["verdict"] in ("confirmed", "suspected")), None)
-    actions: Sequence[Mapping[str, Json]] = document["actions"]
-    plain = (
-        ("outcome", expect.outcome, document["outcome"]),
-        ("exit_code", expect.exit_code, document["exit_code"]),
-        ("top", expect.top, top),
-        ("offered", expect.offered, tuple(each["id"] for each in actions)),
-        ("done", expect.done, tuple(each["id"] for each in actions if each["status"] == "done")),
-    )
-    for name, wanted, found in plain:
-        if wanted is not None and wanted != found:
-            yield f"{name}: expected {_plain(wanted)}, was {_plain(found)}"
-    verdicts = {each["id"]: each["verdict"] for each in document["causes"]}
-    present = {each["id"]: each["present"] for each in document["symptoms"]}
-    for what, wanted_ones, found_ones in (
-        ("cause", expect.causes, verdicts),
-        ("score of", expect.scores, {each["id"]: each["score"] for each in document["causes"]}),
-        ("impact of", expect.impacts, {each["id"]: each["impact"] for each in actions}),
-        ("symptom", expect.present, present),
-        ("fact", expect.facts, document["facts"]),
-    ):
-        for key, wanted in wanted_ones.items():
-            if key not in found_ones or not _same(found_ones[key], wanted):
-                yield f"{what} {key}: expected {_plain(wanted)}, was {_plain(found_ones.get(key, 'not there'))}"
-    for fact in expect.unknown or ():
-        if fact not in document["unknown"]:
-            yield f"fact {fact}: expected unknown, was {_plain(document['facts'].get(fact))}"
-    for text in expect.says:
-        if text not in document["reason"]:
-            yield f"reason: expected {text!r} in it, was {document['reason']!r}"
-
-
-def _same(found: Json, wanted: Json) -> bool:
-    """True is not 1 here: a fact that changed its type has changed."""
-    return bool(found == wanted and isinstance(found, bool) == isinstance(wanted, bool))
-
-
-def _plain(value: Json) -> str:
-    return ", ".join(value) or "none" if isinstance(value, tuple) else str(value)

@@ -310,7 +310,7 @@ def _finish(
     known, reasons = split(taken)
     return StepFinished(
         step=probe.id,
-        section="symptoms" if probe in state.playbook.symptoms else "diagnosis",
+        section="symptoms" if any(probe is each for each in state.playbook.symptoms) else "diagnosis",
         title=text(probe.title or probe.id, state.scope()),
         target=target,
         facts=known,

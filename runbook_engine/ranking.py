@@ -134,10 +134,13 @@ def _text(text: str, scope: Scope) -> str:
 def _closure(causes: tuple[Cause, ...]) -> dict[str, frozenset[str]]:
     """What each cause explains, also through others; the loader has proved that there is no cycle."""
     direct = {cause.id: cause.explains for cause in causes}
+    reached: dict[str, frozenset[str]] = {}
 
     def reach(cause: str) -> frozenset[str]:
-        below = direct.get(cause, ())
-        return frozenset(below).union(*(reach(child) for child in below))
+        if cause not in reached:
+            below = direct.get(cause, ())
+            reached[cause] = frozenset(below).union(*(reach(child) for child in below))
+        return reached[cause]
 
     return {cause.id: reach(cause.id) for cause in causes}
 

@@ -80,7 +80,8 @@ class State:
 
     def owners(self, names: frozenset[str]) -> tuple[Probe, ...]:
         """The probes that establish these facts."""
-        return tuple(probe for probe in self.playbook.probes() if names & set(fact_names(probe)))
+        probes = self.playbook.probes() if names else ()
+        return tuple(probe for probe in probes if not names.isdisjoint(fact_names(probe)))
 
     def target_of(self, act: Act) -> str:
         """The target an act uses: the one it names, or the only one of a kind its executor serves."""
@@ -203,6 +204,14 @@ def holds(expression: str | None, scope: Scope) -> tuple[bool | None, str]:
     compiled = compile_expression(expression)
     value = compiled.evaluate(scope)
     return (None if value is None or isinstance(value, Unknown) else bool(value)), compiled.explain(scope)
+
+
+def absent(expression: str | None, scope: Scope) -> bool:
+    """Whether it is known not to hold. It is asked after every answer, so nothing is explained here."""
+    if expression is None:
+        return False
+    value = compile_expression(expression).evaluate(scope)
+    return value is not None and not isinstance(value, Unknown) and not value
 
 
 def split(facts: Mapping[str, Json]) -> tuple[dict[str, Json], dict[str, str]]:

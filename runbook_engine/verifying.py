@@ -136,7 +136,8 @@ def _fixed_reason(judged: tuple[Mapping[str, Json], ...]) -> str:
 def _symptoms_again(state: State) -> Run[tuple[Mapping[str, Json], ...]]:
     probes = state.playbook.symptoms
     recovering = names_of(*(probe.recovering for probe in probes))
-    also = [probe for probe in state.owners(recovering) if probe not in probes]
+    asked = {probe.id for probe in probes}
+    also = [probe for probe in state.owners(recovering) if probe.id not in asked]
     yield from ask(state, _askable((*probes, *also)), again=True)
     return judge(state)
 

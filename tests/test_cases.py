@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -14,14 +13,11 @@ from pathlib import Path
 import pytest
 from commands import Place
 
-from runbook_engine.cases import Case, Cases, Expectation, StoryError
-from runbook_engine.cassette import Cassette, Recorded, question_of, read_cassette
-from runbook_engine.cast import CaseCast
-from runbook_engine.events import CallRequested
+from runbook_engine.cases import Cases
+from runbook_engine.cassette import read_cassette
 from runbook_engine.loader import load_playbook, validate_document
 from runbook_engine.matrix import load
 from runbook_engine.playing import play, replayed
-from runbook_engine.rehearsal import Line
 from runbook_engine.runner import used_executors
 from runbook_engine.sandbox import control
 from runbook_engine.sandbox.state import State
@@ -270,11 +266,44 @@ def test_a_target_that_is_never_away_is_named(place: Place) -> None:
     [
         (CASES.replace("expect: {outcome: fixed,", "expects: {outcome: fixed,"), "expects"),
         (CASES.replace("cases: paused\n", "cases: nowhere-to-be-found\n"), "nowhere-to-be-found"),
-        (CASES.replace("gates: {unpause:", "gates: {unpuase:", 1), "there is no action 'unpuase'"),
-        (CASES.replace("unreachable: [redis]", "unreachable: [rdis]"), "there is no target 'rdis'"),
-        (CASES.replace("  waiting: {pending", "  waitng: {pending", 1), "there is no step 'waitng'"),
+        (
+            CASES.replace("gates: {unpause:", "gates: {unpuase:", 1),
+            "8:13: RB202 paused has no gate 'unpuase'. did",
+        ),
+        (
+            CASES.replace("unreachable: [redis]", "unreachable: [rdis]"),
+            "20:19: RB202 paused has no target 'rdis'. did",
+        ),
+        (
+            CASES.replace("  waiting: {pending", "  waitng: {pending", 1),
+            "3:3: RB202 paused has no step 'waitng'. did",
+        ),
         (CASES.replace("expect: {outcome: not_fixed}", "expect: {}"), "expects nothing"),
         ("cases: paused\ntests: []\n", "tests"),
+        (
+            CASES.replace("declined\n", "declined\n    inputs: {mots: 3}\n"),
+            "11:14: RB202 paused has no input 'mots'",
+        ),
+        (
+            CASES.replace("{pending: 500, paused", "{pendng: 500, paused", 1),
+            "3:13: RB202 no answer to step",
+        ),
+        (
+            CASES.replace("change: {paused", "change: {row.paused"),
+            "28:26: RB202 no answer to step",
+        ),
+        (
+            CASES.replace("facts: {commands", "facts: {comands"),
+            "9:74: RB202 paused has no fact 'comands'",
+        ),
+        (
+            CASES.replace("outcome: healthy", "outcome: heathy"),
+            "18:23: RB104 'tests.expect.outcome'",
+        ),
+        (
+            CASES.replace("{busy: confirmed", "{bsy: confirmed"),
+            "35:43: RB202 paused has no cause 'bsy'",
+        ),
     ],
     ids=[
         "a-misspelt-key",
@@ -284,6 +313,12 @@ def test_a_target_that_is_never_away_is_named(place: Place) -> None:
         "no-such-step",
         "nothing-expected",
         "no-tests",
+        "no-such-input",
+        "no-such-part-of-an-answer",
+        "no-such-part-to-change",
+        "no-such-fact",
+        "no-such-outcome",
+        "no-such-cause",
     ],
 )
 def test_a_broken_file_is_refused_with_its_mend(place: Place, broken: str, says: str) -> None:
@@ -305,10 +340,10 @@ def test_junit_counts_what_failed(place: Place) -> None:
         (("declined\n", "declined\n    cassette: ../../etc/passwd\n"), "no file beside it"),
         (("declined\n", "declined\n    replies: {waiting: {error: {code: refused}}}\n"), "needs a code and a message"),
         (("declined\n", "declined\n    replies: {waiting: {answer: 1, seconds: 2s}}\n"), "seconds"),
-        (("declined\n", "declined\n    inputs: {mots: 3}\n"), "mots"),
-        (("declined\n", "declined\n    replies: {waiting: {change: {row.used: 3}}}\n"), "there is no 'row'"),
+        (("declined\n", "declined\n    inputs: {most: some}\n"), "most"),
+        (("declined\n", "declined\n    replies: {waiting: {change: {pending.old: 3}}}\n"), "there is no 'old'"),
     ],
-    ids=["a-cassette-elsewhere", "half-an-error", "no-number", "no-such-input", "no-such-part"],
+    ids=["a-cassette-elsewhere", "half-an-error", "no-number", "no-such-value", "no-such-part"],
 )
 def test_what_breaks_in_one_test_fails_it_and_no_other(place: Place, change: tuple[str, str], says: str) -> None:
     (place.folder / "paused.test.yaml").write_text(CASES.replace(*change, 1))
@@ -345,19 +380,6 @@ def test_the_second_request_of_an_action_has_a_reply_of_its_own(place: Place) ->
     )
     finished = place.run("test", ".")
     assert finished.code == 0, finished.said
-
-
-def test_a_sample_that_came_too_late_for_the_recorded_run_is_not_waited_for() -> None:
-    """It was due at the moment when the run had heard enough; a replay may be due a hair earlier."""
-    request = CallRequested("load/1/2", "load", "Load", "redis", "redis", {}, "read", "observe", ["INFO"])
-    first = replace(request, id="load/1/1")
-    recorded = Recorded("load", question_of(first), Line(answer={"result": {}}))
-    cast = CaseCast(
-        Case(name="x", expect=Expectation(outcome="healthy")), {}, Cassette({"run": "R-1"}, {first.id: recorded})
-    )
-    assert cast.call(request).seconds == math.inf
-    with pytest.raises(StoryError, match="nobody answers step 'load'"):
-        replace(cast, cassette=Cassette({"run": "R-1"})).call(request)
 
 
 @pytest.mark.xdist_group("sandbox")

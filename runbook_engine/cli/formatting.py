@@ -47,7 +47,7 @@ def fmt_command(paths: tuple[str, ...], check: bool, diff: bool) -> int:
     if not (check or diff):
         for each in changed:
             if each.path != STDIN:
-                _write(Path(each.path), each.after)
+                replace_file(Path(each.path), each.after)
     broken = sum(bool(each.complaints) for each in done)
     word = "would be formatted" if check or diff else "formatted"
     click.echo(f"{len(changed)} {word}, {broken} broken, of {len(done)} files", err=True)
@@ -119,7 +119,7 @@ def _show(each: _Formatted, diff: bool) -> None:
         click.echo(safe_text(line))
 
 
-def _write(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """At once or not at all: what stops in the midst leaves the old file. A link stays a link."""
     from ..errors import UsageError
 

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import executors
-from ..cases import Cases, unknown_names
+from ..case_names import misnamed
+from ..cases import Cases
 from ..errors import PlaybookError, RunbookError, UsageError
 from ..linter import run as lint
 from ..loader import LoadedPlaybook, load_playbook, validate_document
+from ..loading import yaml_reader
+from ..loading.source_text import split_lines
 from ..playing import play
+from ..runner import used_executors
 from .yaml_text import document
 
 Json = Any
@@ -41,7 +44,7 @@ def proved(draft: Draft) -> tuple[str, str]:
         complaints = lint(loaded)
         if complaints:
             raise PlaybookError(tuple(complaints))
-        failed = _failures(loaded, validate_document(tests, f"{draft.name}.test.yaml", Cases, {}))
+        failed = _failures(loaded, tests, f"{draft.name}.test.yaml")
     except PlaybookError as error:
         told = "\n".join(f"{each}\n{each.snippet}" if each.snippet else str(each) for each in error.complaints)
         raise UsageError(f"with these answers the playbook would not be sound; nothing was written.\n{told}") from error
@@ -58,10 +61,10 @@ def complaints_about(playbook: Mapping[str, Json]) -> bool:
         return True
 
 
-def _failures(loaded: LoadedPlaybook, cases: Cases) -> str:
-    used = {act.executor for act in (*loaded.playbook.probes(), *loaded.playbook.resolution) if act.executor}
-    found = {name: executors.find(name) for name in used}
-    said = [f"there is no {what}" for _, what in unknown_names(loaded, cases)]
+def _failures(loaded: LoadedPlaybook, text: str, path: str) -> str:
+    cases = validate_document(text, path, Cases, {})
+    found = used_executors(loaded)
+    said = [str(each) for each in misnamed(loaded, cases, yaml_reader.read(text, path), split_lines(text), found)]
     for case in cases.tests:
         result, _ = play(loaded, cases, case, None, found)
         said += [f"{case.name}: {difference}" for difference in result.differences]

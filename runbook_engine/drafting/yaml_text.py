@@ -35,9 +35,9 @@ def _entry(key: str, value: Json, indent: int) -> list[str]:
         body = value.removesuffix("\n").split("\n")
         mark = "|" if value.endswith("\n") else "|-"
         return [f"{head} {mark}", *(" " * (indent + 2) + line if line else "" for line in body)]
-    flow = _flow(value)
-    if not isinstance(value, list | dict) or (not _wants_lines(value) and len(head) + len(flow) < WIDTH):
-        return [f"{head} {flow}"]
+    shown = flow(value)
+    if not isinstance(value, list | dict) or (not _wants_lines(value) and len(head) + len(shown) < WIDTH):
+        return [f"{head} {shown}"]
     if isinstance(value, dict):
         return [head, *(line for name, each in value.items() for line in _entry(name, each, indent + 2))]
     return [head, *(line for each in value for line in _item(each, indent + 2))]
@@ -49,7 +49,7 @@ def _item(value: Json, indent: int) -> Iterator[str]:
         yield " " * indent + "- " + lines[0].lstrip()
         yield from lines[1:]
     else:
-        yield " " * indent + "- " + _flow(value)
+        yield " " * indent + "- " + flow(value)
 
 
 def _wants_lines(value: Json) -> bool:
@@ -61,11 +61,12 @@ def _wants_lines(value: Json) -> bool:
     return any(isinstance(each, dict) and ("id" in each or "name" in each or _wants_lines(each)) for each in value)
 
 
-def _flow(value: Json) -> str:
+def flow(value: Json) -> str:
+    """On one line, as it may stand in a flow collection."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(name)}: {_flow(each)}" for name, each in value.items()) + "}"
+        return "{" + ", ".join(f"{_scalar(name)}: {flow(each)}" for name, each in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
+        return "[" + ", ".join(map(flow, value)) + "]"
     return _scalar(value)
 
 

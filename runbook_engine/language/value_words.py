@@ -41,6 +41,19 @@ VERDICTS: Mapping[str, str] = {
     "refuted": "What it needs is false.",
     "explained": "A confirmed cause brings it about.",
 }
+OUTCOMES: Mapping[str, str] = {
+    "healthy": "No symptom is present.",
+    "fixed": "It was broken, it is not any more, and it stayed so.",
+    "diagnosed": "A cause is confirmed, and nothing was asked for or could be done.",
+    "inconclusive": "No cause could be confirmed.",
+    "not_fixed": "Something was done, and it did not help.",
+    "relapsed": "It helped, and did not stay so.",
+    "undone": "What an earlier run did was taken back.",
+    "refused": "Declined, not confirmed, or no longer what was confirmed.",
+    "unknown": "Whether a request took place is not known.",
+    "interrupted": "A person stopped it.",
+    "error": "No target answered.",
+}
 VERBS: Mapping[str, str] = {
     "status": "How many processes run, and how they are.",
     "start": "Start it.",
@@ -63,6 +76,7 @@ VALUES: Mapping[str, Mapping[str, str]] = {
     "Policy.most": EFFECTS,
     "Policy.type_from": EFFECTS,
     "Expectation.causes": VERDICTS,
+    "Expectation.outcome": OUTCOMES,
     "Case.mode": {
         "run": "Actions are carried out, as the replies have it.",
         "plan": "Actions are only planned.",

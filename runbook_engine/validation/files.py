@@ -13,6 +13,7 @@ from ..catalog import LARGEST, SUFFIXES
 from ..errors import Complaint, UsageError
 
 STDIN = "<stdin>"
+PLAYBOOK = "the playbook"  # among the libraries of a file with tests: no library can be called that
 
 
 @dataclass(frozen=True, slots=True)

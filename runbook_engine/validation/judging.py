@@ -12,12 +12,17 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from .. import executors as installed
+from ..case_names import misnamed
 from ..cases import Cases
 from ..errors import Complaint, PlaybookError
 from ..linter import ignores
 from ..linter import run_all as lint
 from ..loader import LoadedPlaybook, kind_of_file, load_library, load_playbook, validate_document
+from ..loading import yaml_reader
+from ..loading.source_text import split_lines
+from ..runner import used_executors
 from ..targets import Configuration
+from .files import PLAYBOOK
 from .together import SAME_ALERT
 from .verdicts import Claim, Verdict
 
@@ -44,7 +49,7 @@ def verdict(path: str, content: bytes, libraries: Libraries) -> Verdict:
             case "environments":
                 validate_document(content, path, Configuration, {})
             case "cases":
-                validate_document(content, path, Cases, {})
+                _judge_tests(path, content, libraries)
             case _:
                 loaded = load_playbook(content, path, libraries=libraries)
                 return Verdict(tuple(lint(loaded)), tuple(_claims(loaded)))
@@ -53,6 +58,23 @@ def verdict(path: str, content: bytes, libraries: Libraries) -> Verdict:
         unheeded = ignores(text, path).unheeded if readable else ()
         return Verdict((*error.complaints, *unheeded))
     return Verdict(ignores(text, path).unheeded)
+
+
+def _judge_tests(path: str, content: bytes, libraries: Libraries) -> None:
+    """Their shape, then the names that their playbook does not have; one that is broken is judged by itself."""
+    cases = validate_document(content, path, Cases, {})
+    if PLAYBOOK not in libraries:
+        return
+    others = {name: each for name, each in libraries.items() if name != PLAYBOOK}
+    place, text = libraries[PLAYBOOK]
+    try:
+        loaded = load_playbook(text, place, libraries=others)
+    except PlaybookError:
+        return
+    written = content.decode()
+    wrong = misnamed(loaded, cases, yaml_reader.read(written, path), split_lines(written), used_executors(loaded))
+    if wrong:
+        raise PlaybookError(tuple(wrong))
 
 
 def _claims(loaded: LoadedPlaybook) -> Iterator[Claim]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..catalog import Entry, folders, libraries_for, libraries_in
-from ..errors import Complaint
-from .files import Source, sources
+from ..catalog import Entry, folders, libraries_for, libraries_in, playbook_of
+from ..errors import Complaint, UsageError
+from .files import PLAYBOOK, Source, sources
 from .fingerprint import fingerprint
 from .together import judged_together
 from .verdicts import Verdict, Verdicts, cache_folder, key_of, open_verdicts
 
+TESTS_OF = re.compile(rb"^cases:[ \t]*[\"']?([a-z][a-z0-9-]*)", re.MULTILINE)
 PART = 1024  # files that are held in memory at once
 Libraries = dict[str, tuple[str, str]]
 FindLibraries = Callable[[Source], Libraries]
@@ -46,7 +48,17 @@ def library_finder(environ: Mapping[str, str]) -> FindLibraries:
             barren.add(here / place)
         return found
 
+    @cache
+    def of_tests(path: Path, name: str) -> Libraries:
+        try:
+            entry = playbook_of(path, name, places)
+        except UsageError:
+            return {}
+        return {**libraries_for(entry.text, places, entry.path, look), PLAYBOOK: (str(entry.path), entry.text)}
+
     def find(source: Source) -> Libraries:
+        if (tests := TESTS_OF.search(source.content)) is not None:
+            return of_tests(Path(source.path), tests[1].decode())
         if not _may_use(source.content):
             return {}
         text = source.content.decode("utf-8", errors="replace")
