@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test trials check format schemas editor bench mutants prove matrix docs clean
+.PHONY: demo test trials check format schemas editor bench fuzz mutants prove matrix docs clean
 
 $(VENV)/demo: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -63,6 +63,10 @@ editor: $(NODE)/ready
 # How long validate takes for 2,000 files, the first time and again: figures, not assertions.
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/validate.py $(ARGS)
+
+# What each file of the hostile corpus costs to judge: figures, not assertions.
+fuzz: $(VENV)/dev
+	$(BIN)/python benchmarks/fuzz.py $(ARGS)
 
 # Playbooks with one thing changed that somebody could get wrong: how many does validate or a test notice?
 mutants: $(VENV)/dev

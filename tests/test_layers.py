@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "policy",
         "ranking",
         "alerts",
+        "loading.bounds",
         "loading.inputs",
         "loading.mentions",
         "loading.positions",

@@ -116,20 +116,38 @@ def templates(value: Json) -> Iterator[Template]:
             yield from templates(item)
 
 
+def template_expressions(text: str) -> Iterator[tuple[int, str]]:
+    """How far into the text each expression begins, and what it says; of those before the first that never ends."""
+    try:
+        for start, piece in _pieces(text):
+            if start is not None:
+                yield start + len(piece) - len(piece.lstrip()), piece.strip()
+    except ExpressionError:
+        return
+
+
 def _parts(text: str) -> Iterator[str | Expression]:
-    plain, position = "", 0
+    for start, piece in _pieces(text):
+        yield piece if start is None else _compiled(piece, start)
+
+
+def _pieces(text: str) -> Iterator[tuple[int | None, str]]:
+    """What is between `${{` and `}}` with the place where it begins, and without one the plain text around it."""
+    plain: list[str] = []
+    position = 0
     while match := _OPEN.search(text, position):
-        plain += text[position : match.start()]
+        plain.append(text[position : match.start()])
         if match[0].startswith("$$"):
-            plain, position = plain + "${{", match.end()
+            plain.append("${{")
+            position = match.end()
             continue
-        if plain:
-            yield plain
+        if any(plain):
+            yield None, "".join(plain)
         end = _find_end(text, match.end())
-        yield _compiled(text[match.end() : end], match.end())
-        plain, position = "", end + 2
-    if plain or position < len(text):
-        yield plain + text[position:]
+        yield match.end(), text[match.end() : end]
+        plain, position = [], end + 2
+    if any(plain) or position < len(text):
+        yield None, "".join(plain) + text[position:]
 
 
 def _find_end(text: str, start: int) -> int:

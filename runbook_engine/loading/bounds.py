@@ -16,15 +16,16 @@ _FIRST_KEY = re.compile(r"^(?:\{[ \t]*)?[\"']?(runbook|library|cases|environment
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`parts` as they are written; `values` once aliases are written out; `items` of one list or mapping."""
+    """`characters` and `parts` as written; `values` once aliases are written out; `items` of one list or mapping."""
 
+    characters: int
     parts: int
     values: int
     items: int
 
 
-TESTS = Bounds(parts=100_000, values=100_000, items=20_000)
-WRITTEN = Bounds(parts=20_000, values=20_000, items=500)
+TESTS = Bounds(characters=1024 * 1024, parts=100_000, values=100_000, items=20_000)
+WRITTEN = Bounds(characters=128 * 1024, parts=20_000, values=20_000, items=500)
 
 
 def bounds_of(text: str) -> Bounds:

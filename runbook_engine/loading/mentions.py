@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from ..expressions import ExpressionError, compile_expression, template_names
+from ..expressions import ExpressionError, compile_expression, template_expressions, template_names
 from ..model import Expression, Playbook
 from .positions import Loc
 
 Json = Any
-_TEMPLATE = re.compile(r"\$\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 
 
 def mentioned_names(playbook: Playbook) -> frozenset[str]:
@@ -36,8 +34,8 @@ def _placed(value: Json, expression: bool, loc: Loc) -> Iterator[tuple[Loc, int,
     elif isinstance(value, str) and expression and "${{" not in value:
         yield loc, 0, value
     elif isinstance(value, str):
-        for found in _TEMPLATE.finditer(value):
-            yield loc, found.start(1), found[1]
+        for start, text in template_expressions(value):
+            yield loc, start, text
     elif isinstance(value, Mapping):
         for key, item in value.items():
             yield from _placed(item, expression, (*loc, key))

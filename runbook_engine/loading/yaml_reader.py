@@ -111,7 +111,12 @@ def read_on(source: bytes | str, path: str) -> ReadOn:
 
 def _built(source: bytes | str, path: str) -> _Builder:
     text = readable_text(source, path)
-    builder = _Builder(path, split_lines(text), bounds_of(text))
+    bounds = bounds_of(text)
+    if len(text) > bounds.characters:
+        builder = _Builder(path, [], bounds)
+        builder.complain(1, 1, f"the file has {len(text)} characters, more than {bounds.characters}. split it", "RB002")
+        return builder
+    builder = _Builder(path, split_lines(text), bounds)
     try:
         parser = CParser(text)
         while (event := parser.get_event()) is not None:

@@ -62,11 +62,18 @@ class Search:
         self, goal: Goal, start: Assignment | None = None, fixed: Mapping[str, Json] | None = None
     ) -> Assignment | None:
         """A state in which the goal holds, found from `start`; what is `fixed` stays as it is. None: none is found."""
-        found, cost = self._nearest(goal, self.nothing_fits if start is None else start, fixed or {})
+        return self._found(goal, self.nothing_fits if start is None else start, fixed or {}, failing=False)
+
+    def state_in_doubt(self, goal: Goal) -> Assignment | None:
+        """Such a state where steps may have failed: what they would have said is unknown."""
+        return self._found(goal, self.nothing_fits, {}, failing=True)
+
+    def _found(self, goal: Goal, start: Assignment, fixed: Scope, *, failing: bool) -> Assignment | None:
+        found, cost = self._nearest(goal, start, fixed, failing=failing)
         return None if cost else found
 
     def _nearest(
-        self, goal: Goal, start: Assignment, fixed: Mapping[str, Json], most: int = MOST_LOOKS
+        self, goal: Goal, start: Assignment, fixed: Scope, most: int = MOST_LOOKS, *, failing: bool = False
     ) -> tuple[Assignment, float]:
         names = self.space.closure(_names(goal, self.playbook))
         movable = [path for path in self.space.variables_of(names) if path[0] not in fixed]
@@ -77,7 +84,7 @@ class Search:
         def blame(chosen: Assignment) -> frozenset[str]:
             return self.space.closure(self._blamed(goal, self.space.scope(chosen, names, fixed))) | {"targets"}
 
-        return solve(movable, self.space.variables, cost, start, blame, most)
+        return solve(movable, self.space.values(failing=failing), cost, start, blame, most)
 
     def _cost(self, goal: Goal, scope: Scope) -> float:
         cost = sum(self._far(text, scope, True) for text in goal.true)
@@ -179,6 +186,11 @@ def undos(action: Action) -> tuple[Undo, ...]:
 
 def present(playbook: Playbook) -> tuple[str, ...]:
     return tuple(probe.present for probe in playbook.symptoms if probe.present is not None)
+
+
+def not_healthy(playbook: Playbook) -> tuple[str, ...]:
+    """A run looks for causes also where nobody can say whether a symptom is there."""
+    return tuple(f"({each}) is not known or ({each})" for each in present(playbook))
 
 
 def worked(action: Action, playbook: Playbook) -> Goal:

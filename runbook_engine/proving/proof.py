@@ -17,7 +17,7 @@ from ..planning import raised_effect
 from ..policy import Policy, forbidden
 from ..state import State, fact_names, names_of
 from .claims import Breach, Judge
-from .goals import Goal, Search, failed, gone, offered, present, promised, stayed, undone, undos, worked
+from .goals import Goal, Search, failed, gone, not_healthy, offered, present, promised, stayed, undone, undos, worked
 from .paths import Interpret, Path, paths
 from .space import Assignment, space_of
 
@@ -146,7 +146,10 @@ class Work:
 
     def cause(self, cause: Cause) -> None:
         """The state in which it is on top, and that state with each fact unknown, each target away."""
-        state = self.search.state(Goal(any_true=present(self.loaded.playbook), cause=cause))
+        playbook = self.loaded.playbook
+        state = self.search.state(Goal(any_true=present(playbook), cause=cause))
+        if state is None:
+            state = self.search.state_in_doubt(Goal(any_true=not_healthy(playbook), cause=cause))
         if state is None:
             return
         self.states[cause.id] = state

@@ -36,8 +36,10 @@ def solve(
     while best_cost > 0 and walk.looks < most and walk.movable:
         walk.down()
         if walk.cost_now < best_cost:
-            best, best_cost, level = dict(walk.now), walk.cost_now, 0
-        elif level < SIDEWAYS:
+            level = 0
+        if walk.cost_now <= best_cost:  # also where it is level: what was walked there is not lost
+            best, best_cost = dict(walk.now), walk.cost_now
+        if level < SIDEWAYS:
             level += 1
             walk.sideways()
         else:

@@ -34,6 +34,7 @@ Json = Any
 Path = tuple[str, ...]
 Assignment = Mapping[Path, int]  # a variable and the place of its value among those it may have
 NOT_ASKED = Unknown("its step was not asked")
+FAILED = Unknown("its step failed")  # the place after the last value of a fact
 CODES = ("refused", "timeout", "auth", "unreachable")  # what `error.code` may say
 ABSENT = "absent"
 
@@ -51,6 +52,15 @@ class Space:
     order: list[str] = field(default_factory=list)  # of facts: each after those it is made of
     owner: dict[str, Probe] = field(default_factory=dict)
     fitting: dict[str, bool] = field(default_factory=dict)  # rendered requests: whether an executor takes them
+
+    def values(self, *, failing: bool) -> Mapping[Path, Sequence[Json]]:
+        """What each variable may be; `failing`: a fact also unknown, because its step failed."""
+        if not failing:
+            return self.variables
+        return {path: (*each, FAILED) if self._is_fact(path) else each for path, each in self.variables.items()}
+
+    def _is_fact(self, path: Path) -> bool:
+        return len(path) == 1 and path[0] in self.owner
 
     def closure(self, names: Iterable[str]) -> frozenset[str]:
         """These names and all that they are made of."""
@@ -125,6 +135,8 @@ class Space:
         return self.fitting[key]
 
     def _built(self, path: Path, shape: Shape, chosen: Assignment) -> Json:
+        if chosen.get(path, 0) == len(self.variables[path]):
+            return FAILED
         if shape.is_list:
             size = self.variables[path][chosen.get(path, 0)]
             return None if size == ABSENT else [self._built((*path, "[]"), shape.element(), chosen)] * size

@@ -18,7 +18,9 @@ from runbook_engine.validation.judging import judge
 from .files import Hostile, playbook
 from .others import LIBRARIES
 
-ALERTED = load_playbook(playbook(alerts=[{"alertname": "QueueBacklog"}, {"alertname": "x", "l1": "y"}]), "p.yaml").playbook
+ALERTED = load_playbook(
+    playbook(alerts=[{"alertname": "QueueBacklog"}, {"alertname": "x", "l1": "y"}]), "p.yaml"
+).playbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ def answer(file: Hostile) -> Answer:
             read_cassette(file.content.decode("utf-8", errors="surrogateescape"), file.name)
             return Answer()
         labels = read_alerts(file.content.decode("utf-8-sig", errors="replace"), file.name)
-        found = [each for every in labels for each in sum(match(every, [ALERTED]), [])]
+        found = [each for every in labels for group in match(every, [ALERTED]) for each in group]
         return Answer(printed=[safe_text(each.why()) for each in found])
     except UsageError as error:
         return Answer(error=str(error), printed=[safe_text(str(error), newlines=True)])

@@ -70,7 +70,7 @@ def expressions() -> Made:
         "join": "pong|join('" + "x" * 3_900 + "')",
         "lambda": "(lambda: 1)()",
         "import": "__import__('os').system('id')",
-        "unicode": "ｐｏｎｇ or 变量 > ١",  # noqa: RUF001 - wide letters
+        "unicode": "ｐｏｎｇ or 变量 > ١",
         "operators": "+-*/%~|&^<>=!" * 300,
         "quotes-in-turn": "'\"" * 2_000,
         "pipes": "|" * 4_000,
@@ -81,11 +81,17 @@ def expressions() -> Made:
     for name, text in hostile.items():
         yield name, with_fact(text)
     yield "a-thousand-bad-ones", playbook(symptoms=[{**SYMPTOM, "facts": {f"f{n}": f"((( {n}" for n in range(1_000)}}])
-    yield "a-thousand-long-ones", playbook(
-        symptoms=[{**SYMPTOM, "facts": {f"f{n}": f"{n} or " + "pong or " * 100 + "1" for n in range(200)}}]
+    yield (
+        "a-thousand-long-ones",
+        playbook(symptoms=[{**SYMPTOM, "facts": {f"f{n}": f"{n} or " + "pong or " * 100 + "1" for n in range(200)}}]),
     )
-    yield "everywhere", playbook(
-        causes=[{"id": f"c{n}", "needs": "(" * 1_000 + str(n), "title": "${{ " + "(" * 500 + str(n)} for n in range(100)]
+    yield (
+        "everywhere",
+        playbook(
+            causes=[
+                {"id": f"c{n}", "needs": "(" * 1_000 + str(n), "title": "${{ " + "(" * 500 + str(n)} for n in range(100)
+            ]
+        ),
     )
 
 
@@ -154,12 +160,15 @@ def templates() -> Made:
         yield f"request-{name}", with_step(redis=["GET", text])
     yield "in-ids", with_step(redis=["PING"], facts={TEMPLATE: TEMPLATE}, target=TEMPLATE)
     yield "in-the-name", playbook(name=TEMPLATE, area=TEMPLATE, alerts=[{TEMPLATE: TEMPLATE}], explains=[TEMPLATE])
-    yield "in-code", playbook(
-        diagnosis=[
-            {"id": "a", "sql": "select ${{ pong }} " * 2_000},
-            {"id": "b", "shell": "echo ${{ pong }}\n" * 2_000, "effect": "read"},
-            {"id": "c", "redis": {"script": "return ${{ pong }} " * 2_000, "keys": [], "args": []}},
-        ]
+    yield (
+        "in-code",
+        playbook(
+            diagnosis=[
+                {"id": "a", "sql": "select ${{ pong }} " * 2_000},
+                {"id": "b", "shell": "echo ${{ pong }}\n" * 2_000, "effect": "read"},
+                {"id": "c", "redis": {"script": "return ${{ pong }} " * 2_000, "keys": [], "args": []}},
+            ]
+        ),
     )
     yield "in-the-command", with_step(redis=[TEMPLATE, "a"])
     yield "in-the-address", with_step(http={"get": TEMPLATE * 500})
@@ -220,12 +229,16 @@ def sql() -> Made:
     for name, text in hostile.items():
         yield name, with_step(sql=text)
     yield "a-list-of-ten-thousand", with_action(sql=["delete from a"] * 10_000)
-    yield "idents", with_action(
-        sql="drop table %(a)I", idents={f"a{number}": TEMPLATE for number in range(5_000)}, limit={"affected": 1}
+    yield (
+        "idents",
+        with_action(
+            sql="drop table %(a)I", idents={f"a{number}": TEMPLATE for number in range(5_000)}, limit={"affected": 1}
+        ),
     )
     yield "bindings", with_step(sql="select 1", **{"with": {f"a{number}": TEMPLATE for number in range(5_000)}})
-    yield "a-hundred-steps-of-60k", playbook(
-        diagnosis=[{"id": f"s{n}", "sql": f"select {n}, " + "(a)," * 2_000 + "1"} for n in range(60)]
+    yield (
+        "a-hundred-steps-of-60k",
+        playbook(diagnosis=[{"id": f"s{n}", "sql": f"select {n}, " + "(a)," * 2_000 + "1"} for n in range(60)]),
     )
 
 
@@ -286,13 +299,24 @@ def requests() -> Made:
     yield "redis-script", with_step(redis={"script": "return " * 9_000, "keys": ["a"] * 5_000, "args": ["b"] * 5_000})
     yield "redis-words", with_step(redis=["a" * 60_000])
     yield "executors-at-once", with_step(sql="select 1", redis=["PING"], shell="id", http={"get": "/"})
-    yield "every-executor", playbook(
-        diagnosis=[{"id": f"s{n}", name: "x"} for n, name in enumerate(("sql", "redis", "asynq", "shell", "http") * 40)]
+    yield (
+        "every-executor",
+        playbook(
+            diagnosis=[
+                {"id": f"s{n}", name: "x"} for n, name in enumerate(("sql", "redis", "asynq", "shell", "http") * 40)
+            ]
+        ),
     )
-    yield "each-of-a-bomb", playbook(
-        resolution=[{**ACTION, "each": "[1,2,3] | map(attribute='a') | list", "batch": {"size": 10**17, "canary": 10**17}}]
+    yield (
+        "each-of-a-bomb",
+        playbook(
+            resolution=[
+                {**ACTION, "each": "[1,2,3] | map(attribute='a') | list", "batch": {"size": 10**17, "canary": 10**17}}
+            ]
+        ),
     )
     yield "each-as-everything", playbook(resolution=[{**ACTION, "each": "pong", "as": "pong"}])
-    yield "ask-everything", block(
-        "diagnosis:\n" + "\n".join(f"  - {{id: a{n}, ask: {{question: q, fact: f{n}}}}}" for n in range(2_000))
+    yield (
+        "ask-everything",
+        block("diagnosis:\n" + "\n".join(f"  - {{id: a{n}, ask: {{question: q, fact: f{n}}}}}" for n in range(2_000))),
     )

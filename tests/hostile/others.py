@@ -18,7 +18,9 @@ HEADER = {
 
 def cases() -> Made:
     def made(**keys: Json) -> str:
-        return json.dumps({"cases": "hostile", "tests": [{"name": "one", "expect": EXPECT}], **keys}, ensure_ascii=False)
+        return json.dumps(
+            {"cases": "hostile", "tests": [{"name": "one", "expect": EXPECT}], **keys}, ensure_ascii=False
+        )
 
     deep: Json = 1
     for _ in range(50):
@@ -44,22 +46,31 @@ def cases() -> Made:
     yield "cassette-long", made(tests=[{"name": "one", "cassette": "a" * 10_000, "expect": EXPECT}])
     yield "playbook-elsewhere", made(cases="../../etc/passwd")
     yield "playbook-unknown", made(cases="no-such-playbook")
-    yield "names-that-act", made(tests=[{"name": "\u202e\u200b\u00ad", "expect": {"says": ["\u202e"], "top": "x\u202e"}}])
-    yield "unknown-everything", made(
-        tests=[
-            {
-                "name": f"t{n}",
-                "gates": {f"g{n}": "yes"},
-                "answers": {f"q{n}": 1},
-                "after": {f"a{n}": {f"s{n}": 1}},
-                "unreachable": [f"u{n}"],
-                "expect": {"causes": {f"c{n}": "confirmed"}, "done": [f"d{n}"], "present": {f"p{n}": True}},
-            }
-            for n in range(1_000)
-        ]
+    yield (
+        "names-that-act",
+        made(tests=[{"name": "\u202e\u200b\u00ad", "expect": {"says": ["\u202e"], "top": "x\u202e"}}]),
+    )
+    yield (
+        "unknown-everything",
+        made(
+            tests=[
+                {
+                    "name": f"t{n}",
+                    "gates": {f"g{n}": "yes"},
+                    "answers": {f"q{n}": 1},
+                    "after": {f"a{n}": {f"s{n}": 1}},
+                    "unreachable": [f"u{n}"],
+                    "expect": {"causes": {f"c{n}": "confirmed"}, "done": [f"d{n}"], "present": {f"p{n}": True}},
+                }
+                for n in range(1_000)
+            ]
+        ),
     )
     yield "gates-as-booleans", "cases: hostile\ntests:\n  - {name: one, gates: {mend: yes}, expect: {outcome: fixed}}\n"
-    yield "inputs-of-every-kind", made(tests=[{"name": "one", "inputs": {"a": deep, "b": 1e300, "c": None}, "expect": EXPECT}])
+    yield (
+        "inputs-of-every-kind",
+        made(tests=[{"name": "one", "inputs": {"a": deep, "b": 1e300, "c": None}, "expect": EXPECT}]),
+    )
     yield "facts-expected-deep", made(tests=[{"name": "one", "expect": {"facts": {"pong": deep}}}])
 
 
@@ -84,14 +95,21 @@ def used() -> Made:
     for name in ("hostile", "ring", "broken", "bomb", "list", "bytes", "nowhere"):
         yield f"from-{name}", playbook(diagnosis=[{"use": f"{name}.one"}])
         yield f"from-{name}-500-times", playbook(diagnosis=[{"use": f"{name}.one", "id": f"s{n}"} for n in range(500)])
-    yield "words-that-are-none", playbook(
-        diagnosis=[{"use": word} for word in ("x", "a.b.c", "../a.b", "A.b", "", "\u202e.x", "a." + "b" * 5_000)]
+    yield (
+        "words-that-are-none",
+        playbook(
+            diagnosis=[{"use": word} for word in ("x", "a.b.c", "../a.b", "A.b", "", "\u202e.x", "a." + "b" * 5_000)]
+        ),
     )
     yield "use-of-a-list", playbook(diagnosis=[{"use": ["hostile.one"]}, {"use": {"a": 1}}, {"use": None}])
     yield "unknown-5000", playbook(diagnosis=[{"use": f"hostile.p{n}"} for n in range(5_000)])
     yield "libraries-5000", playbook(diagnosis=[{"use": f"l{n}.one"} for n in range(5_000)])
-    yield "beside-everything", playbook(
-        symptoms=[SYMPTOM, {"use": "hostile.one", "sql": "select 1", "id": "x", "present": "true"}], resolution=[ACTION]
+    yield (
+        "beside-everything",
+        playbook(
+            symptoms=[SYMPTOM, {"use": "hostile.one", "sql": "select 1", "id": "x", "present": "true"}],
+            resolution=[ACTION],
+        ),
     )
     yield "targets-of-the-ring", playbook(targets={}, symptoms=[{"use": "ring.one", "id": "a", "present": "true"}])
 
@@ -100,8 +118,10 @@ LIBRARIES: dict[str, tuple[str, str]] = {
     "hostile": ("hostile-library.yaml", '{"library": "hostile", "probes": {"one": {"redis": ["PING"]}}}'),
     "ring": (
         "ring.yaml",
-        "library: ring\nprobes: {one: {redis: [PING], use: ring.one}}\n"
-        "targets: {a: {from: b}, b: {from: a}, redis: {from: redis}}\n",
+        (
+            "library: ring\nprobes: {one: {redis: [PING], use: ring.one}}\n"
+            "targets: {a: {from: b}, b: {from: a}, redis: {from: redis}}\n"
+        ),
     ),
     "broken": ("broken.yaml", "library: broken\nprobes: [[["),
     "bomb": ("bomb.yaml", "library: bomb\na: &a [x]\nprobes: {one: {redis: &b [" + "*a, " * 90_000 + "]}}\n"),
@@ -122,7 +142,10 @@ def environments() -> Made:
     yield "null", "environments:"
     yield "list", "environments: [1]"
     yield "many", json.dumps({"environments": {f"e{n}": {"targets": {"r": {"kind": "redis"}}} for n in range(5_000)}})
-    yield "targets-5000", json.dumps({"environments": {"a": {"targets": {f"t{n}": {"kind": "redis"} for n in range(5_000)}}}})
+    yield (
+        "targets-5000",
+        json.dumps({"environments": {"a": {"targets": {f"t{n}": {"kind": "redis"} for n in range(5_000)}}}}),
+    )
     yield "broken-5000", json.dumps({"environments": {"a": {"targets": {f"t{n}": {"kynd": n} for n in range(5_000)}}}})
     yield "deep", made({"kind": "redis", "host": deep})
     yield "pace-infinite", made(pace="1e400")
@@ -182,6 +205,7 @@ def cassettes() -> Made:
 
 
 def alerts() -> Made:
+    states: list[Json] = [None, [], {}, 1, "?", {"state": [1]}]
     payloads: dict[str, Json] = {
         "numbers": {"labels": {"alertname": 1e308, "a": 10**400}},
         "lists": {"labels": {"alertname": ["x"]}},
@@ -193,7 +217,7 @@ def alerts() -> Made:
         "labels-10000": {"labels": {"alertname": "x", **{f"l{n}": "y" for n in range(10_000)}}},
         "names-that-act": {"labels": {"alertname": "\u001b[2J\u202e", "\u001b]0;x\u0007": "\u202e\u0000"}},
         "name-of-a-megabyte": {"labels": {"alertname": "QueueBacklog" * 80_000}},
-        "states": [{"labels": {"alertname": "x"}, "status": state} for state in (None, [], {}, 1, "?", {"state": [1]})],
+        "states": [{"labels": {"alertname": "x"}, "status": state} for state in states],
         "common-list": {"commonLabels": [1], "alerts": [{"labels": {"alertname": "x"}}, 1, None, []]},
         "a-million-labels": {"labels": {"alertname": "x" * 900_000}},
     }

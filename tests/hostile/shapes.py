@@ -30,10 +30,16 @@ def bombs() -> Made:
     yield "one-anchor-again-and-again", "\n".join(f"k{number}: &a [*a0]" for number in range(2_000))
     yield "aliases-alone", "a: &a x\nb: [" + "*a," * 90_000 + "]\n"
     yield "merge", "a: &a {x: 1}\nb:\n  <<: *a\n"
-    yield "merge-bomb", "\n".join(["a0: &a0 {x: 1}"] + [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 60)])
+    yield (
+        "merge-bomb",
+        "\n".join(["a0: &a0 {x: 1}"] + [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 60)]),
+    )
     yield "merge-many", block("a: &a {x: 1}\n" + "\n".join(f"b{n}: {{<<: *a}}" for n in range(5_000)))
     yield "merge-of-itself", "a: &a {<<: *a}\n"
-    yield "bomb-in-a-request", block("diagnosis:\n  - id: deep\n    http:\n      get: /\n      json:\n" + _indented_bomb(9))
+    yield (
+        "bomb-in-a-request",
+        block("diagnosis:\n  - id: deep\n    http:\n      get: /\n      json:\n" + _indented_bomb(9)),
+    )
     yield "bomb-of-steps", block("a: &s {id: x, redis: [PING]}\ndiagnosis: [" + "*s," * 5_000 + "]\n")
     yield "bomb-of-causes", block("a: &c {id: x, needs: pong}\ncauses: [" + "*c," * 5_000 + "]\n")
 
@@ -67,7 +73,10 @@ def nesting() -> Made:
     yield "closings-alone", "]" * 100_000
     yield "a-bracket-on-every-line", "\n".join(["a: ["] * 20_000)
     yield "deep-where-a-step-should-be", block("diagnosis: " + "[" * 60 + "]" * 60)
-    yield "deep-in-a-request", block("diagnosis:\n  - id: deep\n    http: {get: /, json: " + "[" * 55 + "]" * 55 + "}\n")
+    yield (
+        "deep-in-a-request",
+        block("diagnosis:\n  - id: deep\n    http: {get: /, json: " + "[" * 55 + "]" * 55 + "}\n"),
+    )
     yield "indentation-of-900000", " " * 900_000 + "a: 1"
 
 
@@ -128,7 +137,10 @@ def keys() -> Made:
     yield "magic", "__class__: 1\n__init__: 2\n__proto__: 3\nmodel_config: 4\n" + block("model_fields: 1\n")
     yield "executor-itself", block("diagnosis:\n  - {id: more, executor: sql, request: select 1, facts: {a: rows}}\n")
     yield "pydantic-names", block("diagnosis:\n  - {id: more, bindings: {a: 1}, derived_from: x, sql: select 1}\n")
-    yield "key-markers", block("inputs: {'[key]': {type: string}}\ndiagnosis:\n  - {id: a, redis: [PING], facts: {'[key]': x}}\n")
+    yield (
+        "key-markers",
+        block("inputs: {'[key]': {type: string}}\ndiagnosis:\n  - {id: a, redis: [PING], facts: {'[key]': x}}\n"),
+    )
 
 
 def tags() -> Made:

@@ -61,7 +61,7 @@ ACTING = {
     "braille-blank": "a\u2800b",
     "private": "a\ue000b",
     "wide": "障" * 3_000,
-    "look-alike": "wаiting",  # noqa: RUF001 - a Cyrillic letter
+    "look-alike": "wаiting",
     "emoji": "👩‍👩‍👧‍👦" * 100,
 }
 # The same written as escapes of YAML: these pass a look at the bytes.
@@ -143,16 +143,20 @@ def titles() -> Made:
         if name in ("nul", "surrogate", "surrogate-pair", "beyond"):
             continue
         text = f'"a{written}b"'
-        yield name, (
-            f"runbook: 1\nname: hostile\ntitle: {text}\nabout: {text}\nowner: {text}\nnotes: [{text}]\nnot_for: {text}\n"
-            f"links: [{text}]\ntargets: {{redis: redis}}\nalerts: [{{alertname: {text}, {text}: {text}}}]\n"
-            f"inputs: {{queue: {{type: string, default: {text}, help: {text}}}}}\n"
-            f"symptoms:\n  - {{id: waiting, title: {text}, redis: [GET, {text}], facts: {{pong: result}}, "
-            "present: pong != 'PONG'}\n"
-            f"causes:\n  - id: one\n    title: {text}\n    needs: pong == 1\n    advice: {text}\n"
-            f"    for: [{{when: pong == 2, says: {text}}}]\n    fix: [mend]\n"
-            f"resolution:\n  - {{id: mend, title: {text}, about: {text}, effect: destructive, redis: [DEL, {text}], "
-            f"impact: {{count: 1, of: {text}}}, verify: {{until: pong == 3}}}}\n"
+        yield (
+            name,
+            (
+                f"runbook: 1\nname: hostile\ntitle: {text}\nabout: {text}\nowner: {text}\nnotes: [{text}]\n"
+                f"not_for: {text}\nlinks: [{text}]\ntargets: {{redis: redis}}\n"
+                f"alerts: [{{alertname: {text}, {text}: {text}}}]\n"
+                f"inputs: {{queue: {{type: string, default: {text}, help: {text}}}}}\n"
+                f"symptoms:\n  - {{id: waiting, title: {text}, redis: [GET, {text}], facts: {{pong: result}}, "
+                "present: pong != 'PONG'}\n"
+                f"causes:\n  - id: one\n    title: {text}\n    needs: pong == 1\n    advice: {text}\n"
+                f"    for: [{{when: pong == 2, says: {text}}}]\n    fix: [mend]\n"
+                f"resolution:\n  - {{id: mend, title: {text}, about: {text}, effect: destructive, "
+                f"redis: [DEL, {text}], impact: {{count: 1, of: {text}}}, verify: {{until: pong == 3}}}}\n"
+            ),
         )
 
 
@@ -181,12 +185,29 @@ def numbers() -> Made:
         "zeros": "0" * 5_000,
     }
     for name, value in values.items():
-        yield name, block(
-            f"inputs:\n  a: {{type: integer, default: {value}, minimum: {value}, enum: [{value}]}}\n"
-            f"diagnosis:\n  - {{id: more, redis: [PING], timeout: {value}, sample: {{times: {value}, every: {value}}}}}\n"
-            f"reviewed: {value}\n"
+        yield (
+            name,
+            block(
+                f"inputs:\n  a: {{type: integer, default: {value}, minimum: {value}, enum: [{value}]}}\n"
+                f"diagnosis:\n  - {{id: more, redis: [PING], timeout: {value}, "
+                f"sample: {{times: {value}, every: {value}}}}}\n"
+                f"reviewed: {value}\n"
+            ),
         )
-    durations = ("9" * 5_000 + "s", "1e400h", "-5m", "5" + "m" * 5_000, "٥m", "1h" * 2_000, "nan", "inf", "1 h 2", "0x5s", "", " " * 50)
+    durations = (
+        "9" * 5_000 + "s",
+        "1e400h",
+        "-5m",
+        "5" + "m" * 5_000,
+        "٥m",
+        "1h" * 2_000,
+        "nan",
+        "inf",
+        "1 h 2",
+        "0x5s",
+        "",
+        " " * 50,
+    )
     for number, value in enumerate(durations):
         step = {"id": "more", "redis": ["PING"], "timeout": value, "sample": {"times": 2, "every": value}}
         inputs = {
@@ -195,6 +216,7 @@ def numbers() -> Made:
             "n": {"type": "number", "default": value},
         }
         until = {"until": f"duration({json.dumps(value)}) > size({json.dumps(value)})", "within": value, "hold": value}
-        yield f"duration-{number:02}", playbook(
-            inputs=inputs, symptoms=[SYMPTOM], diagnosis=[step], resolution=[{**ACTION, "verify": until}]
+        yield (
+            f"duration-{number:02}",
+            playbook(inputs=inputs, symptoms=[SYMPTOM], diagnosis=[step], resolution=[{**ACTION, "verify": until}]),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...executor import Effect, least_declarable
 from ...expressions import ExpressionError, compile_expression
 from ...model import Action, Probe, Undo
@@ -21,9 +23,10 @@ def check_effects(checking: Checking) -> None:
             _check_reading(checking, placed, least, why, only_declared)
         else:
             _check_changing(checking, placed, *least_declarable(executor, params))
+    sampled = _sampled_facts(checking)
     for action, loc in checking.placed_actions():
         _check_undo(checking, action, loc)
-        _check_guard(checking, action, loc)
+        _check_guard(checking, action, loc, sampled)
 
 
 def _check_reading(checking: Checking, placed: Placed, least: Effect, why: str, only_declared: bool) -> None:
@@ -68,9 +71,8 @@ def _check_undo(checking: Checking, action: Action, loc: Loc) -> None:
         checking.complain((*loc, "effect"), "RB405", message)
 
 
-def _check_guard(checking: Checking, action: Action, loc: Loc) -> None:
+def _check_guard(checking: Checking, action: Action, loc: Loc, sampled: Mapping[str, str]) -> None:
     """A guard is asked once, right before the act: there is no time for a rate."""
-    sampled = _sampled_facts(checking)
     for place, guard in (((*loc, "guard"), action.guard), ((*loc, "undo", "guard"), action.undo and action.undo.guard)):
         try:
             names = compile_expression(guard).names if guard else frozenset[str]()
@@ -96,18 +98,16 @@ def _sampled_facts(checking: Checking) -> dict[str, str]:
                 compiled = None
             if compiled is not None:
                 reads[name] = compiled.names
-                found.update(
-                    dict.fromkeys(
-                        [name] if compiled.functions & SAMPLING else [], min(compiled.functions & SAMPLING, default="")
-                    )
-                )
-    grown = True
-    while grown:
-        more = {
-            name: found[min(names & found.keys())]
-            for name, names in reads.items()
-            if name not in found and names & found.keys()
-        }
-        found.update(more)
-        grown = bool(more)
+                if compiled.functions & SAMPLING:
+                    found[name] = min(compiled.functions & SAMPLING)
+    readers: dict[str, list[str]] = {}
+    for name, names in reads.items():
+        for read in names:
+            readers.setdefault(read, []).append(name)
+    followed = sorted(found)
+    for name in followed:  # grows while it is gone through
+        for reader in readers.get(name, ()):
+            if reader not in found:
+                found[reader] = found[name]
+                followed.append(reader)
     return found

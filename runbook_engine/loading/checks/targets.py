@@ -51,7 +51,7 @@ def _check_act(checking: Checking, placed: Placed, kinds: Mapping[str, str | Non
     executor = checking.executor_of(placed.act)
     if executor is None:
         return
-    playbook, named = checking.playbook, placed.act.target
+    named = placed.act.target
     fitting = [name for name, kind in kinds.items() if kind in executor.KINDS]
     if named is not None:
         _check_named(checking, placed, named, fitting, executor.KINDS)
