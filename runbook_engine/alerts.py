@@ -18,6 +18,10 @@ from .model import Playbook
 
 Json = Any
 Labels = Mapping[str, str]
+EXPECTED = (
+    "expected Alertmanager's webhook payload "
+    '({"alerts": [{"status": "firing", "labels": {"alertname": …}}]}), a list of alerts, or one'
+)
 LARGEST = 1 << 20  # characters of a payload
 MOST = 200  # alerts of one payload
 DEEPEST = 4  # lists and groups around an alert
@@ -51,7 +55,15 @@ class Matched:
 
 def read_alerts(text: str, where: str) -> list[Labels]:
     """The labels of each firing alert of a payload."""
-    alerts = [labels_of(each) for each in read_firing(text, where)]
+    return _different([labels_of(each) for each in read_firing(text, where)], where)
+
+
+def read_past(text: str, where: str) -> list[Labels]:
+    """The labels of each alert of a payload of the past, also of those that were resolved."""
+    return _different([labels_of(each) for each in _named_alerts(text, where)], where)
+
+
+def _different(alerts: Sequence[Labels], where: str) -> list[Labels]:
     different: list[Labels] = list({json.dumps(labels, sort_keys=True): labels for labels in alerts}.values())
     if len(different) > MOST:
         raise UsageError(f"{where} holds {len(different)} different alerts; expected at most {MOST}")
@@ -60,18 +72,22 @@ def read_alerts(text: str, where: str) -> list[Labels]:
 
 def read_firing(text: str, where: str) -> list[dict[str, Json]]:
     """Each firing alert of a payload that has a name, whole: labels, annotations, links."""
+    alerts = [each for each in _named_alerts(text, where) if _fires(each)]
+    if not alerts:
+        raise UsageError(f"{where} holds no firing alert that has a name; {EXPECTED}")
+    return alerts
+
+
+def _named_alerts(text: str, where: str) -> list[dict[str, Json]]:
     if len(text) > LARGEST:
         raise UsageError(f"{where} is longer than {LARGEST} characters; an alert's payload is not")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is no JSON ({error}); expected Alertmanager's webhook payload") from None
-    alerts = [each for each in _alerts(document) if _fires(each) and labels_of(each).get("alertname")]
+    alerts = [each for each in _alerts(document) if labels_of(each).get("alertname")]
     if not alerts:
-        raise UsageError(
-            f"{where} holds no firing alert that has a name; expected Alertmanager's webhook payload "
-            '({"alerts": [{"status": "firing", "labels": {"alertname": …}}]}), a list of alerts, or one'
-        )
+        raise UsageError(f"{where} holds no alert that has a name; {EXPECTED}")
     return alerts
 
 
@@ -126,7 +142,7 @@ def match(labels: Labels, playbooks: Iterable[Playbook]) -> tuple[list[Matched],
     hits = sorted((each for each in known if each.matches), key=lambda each: (-len(each.agreed), each.playbook))
     sure = {each.playbook for each in hits}
     near = [each for each in known if each.playbook not in sure and _near(each)]
-    return _once(hits), _once(sorted(near, key=lambda each: (-_closeness(each), each.playbook)))
+    return _once(hits), _once(sorted(near, key=lambda each: (-closeness(each), each.playbook)))
 
 
 def compared(labels: Labels, playbooks: Iterable[Playbook]) -> list[Matched]:
@@ -151,10 +167,10 @@ def _compare(playbook: Playbook, wanted: Labels, labels: Labels) -> Matched:
 
 
 def _near(found: Matched) -> bool:
-    return bool(found.agreed) or _closeness(found) >= ALIKE
+    return bool(found.agreed) or closeness(found) >= ALIKE
 
 
-def _closeness(found: Matched) -> float:
+def closeness(found: Matched) -> float:
     """How alike the names are that differ; a label that agrees counts for more than any likeness."""
     wanted, have = found.differing.get("alertname", ("", None))
     have = (have or "").lower()[:LONGEST_NAME]

@@ -1,7 +1,8 @@
 """How good are the tests of our playbooks? A mutant is a playbook with one thing changed that somebody could get wrong.
 
-A mutant is killed when `validate` refuses it or warns of it, or when a test of the playbook fails. `make mutants` makes
-them, and prints what survived: `python tests/mutants.py [PLAYBOOK…] [--most N] [--all]`.
+A mutant is killed when `validate` refuses it or warns of it, when a test of the playbook fails, or when its proof
+breaks where that of the playbook does not. `make mutants` makes them, and prints what survived:
+`python tests/mutants.py [PLAYBOOK…] [--most N] [--all] [--no-proofs]`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from runbook_engine.cli.testing import _cassette, _prepare
 from runbook_engine.errors import PlaybookError
 from runbook_engine.loader import LoadedPlaybook, load_playbook
 from runbook_engine.playing import play
+from runbook_engine.proving import prove
 from runbook_engine.runner import used_executors
 
 Json = Any
@@ -60,7 +62,7 @@ class Fate:
     kind: str
     place: str  # file:line
     says: str
-    killed_by: str  # validate, test; empty when it survived
+    killed_by: str  # validate, test, prove; empty when it survived
 
 
 def mutants(data: Json) -> Iterator[Mutant]:
@@ -146,6 +148,7 @@ class Subject:
     loaded: LoadedPlaybook
     files: tuple[tuple[Path, Cases], ...]
     warnings: frozenset[tuple[str, str]]
+    broken: frozenset[tuple[str, str]] | None  # what its proof says; None: mutants are not proved
 
     def fate(self, mutant: Mutant) -> str:
         try:
@@ -160,10 +163,10 @@ class Subject:
                 result, _ = play(loaded, cases, case, _cassette(path, case.cassette), executors)
                 if not result.passed:
                     return "test"
-        return ""
+        return "prove" if self.broken is not None and broken(loaded) - self.broken else ""
 
 
-def subjects(names: Sequence[str]) -> Iterator[Subject]:
+def subjects(names: Sequence[str], *, proofs: bool) -> Iterator[Subject]:
     by_playbook: dict[str, list[tuple[Path, LoadedPlaybook, Cases]]] = {}
     for path in sorted(each for each in PLAYBOOKS.rglob("*") if each.name.endswith(TESTS)):
         prepared = _prepare(path)
@@ -171,7 +174,8 @@ def subjects(names: Sequence[str]) -> Iterator[Subject]:
     for name, found in by_playbook.items():
         if not names or name in names:
             loaded = found[0][1]
-            yield Subject(loaded, tuple((path, cases) for path, _, cases in found), _warnings(loaded))
+            files = tuple((path, cases) for path, _, cases in found)
+            yield Subject(loaded, files, _warnings(loaded), broken(loaded) if proofs else None)
 
 
 def _load(text: str, like: LoadedPlaybook) -> LoadedPlaybook:
@@ -181,6 +185,10 @@ def _load(text: str, like: LoadedPlaybook) -> LoadedPlaybook:
 
 def _warnings(loaded: LoadedPlaybook) -> frozenset[tuple[str, str]]:
     return frozenset((each.code, each.message) for each in (*loaded.warnings, *linter.run(loaded)))
+
+
+def broken(loaded: LoadedPlaybook) -> frozenset[tuple[str, str]]:
+    return frozenset((each.claim, each.what) for each in prove(loaded, used_executors(loaded)).failures)
 
 
 def chosen(found: Sequence[Mutant], most: int) -> list[Mutant]:
@@ -210,9 +218,9 @@ def _judge(number: int, mutant: Mutant) -> Fate:
     return Fate(subject.loaded.playbook.name, mutant.kind, f"{path}:{line}", mutant.says, subject.fate(mutant))
 
 
-def judged(names: Sequence[str], most: int | None) -> list[Fate]:
+def judged(names: Sequence[str], most: int | None, *, proofs: bool = True) -> list[Fate]:
     """The fates of the mutants of these playbooks, of all when none is named."""
-    _subjects[:] = list(subjects(names))
+    _subjects[:] = list(subjects(names, proofs=proofs))
     share = -(-most // max(1, len(_subjects))) if most is not None else None
     work = []
     for number, subject in enumerate(_subjects):
@@ -235,7 +243,8 @@ def report(fates: Sequence[Fate]) -> Iterator[str]:
             yield f"SURVIVED {fate.place}: {fate.kind}: {fate.says}"
     dead = len(fates) - by[""]
     share = f"{dead / len(fates):.1%}" if fates else "none"
-    yield f"killed {dead} of {len(fates)} ({share}): by validate {by['validate']}, by tests {by['test']}"
+    by_what = f"by validate {by['validate']}, by tests {by['test']}, by prove {by['prove']}"
+    yield f"killed {dead} of {len(fates)} ({share}): {by_what}"
 
 
 def main() -> int:
@@ -243,9 +252,10 @@ def main() -> int:
     parser.add_argument("playbooks", nargs="*")
     parser.add_argument("--most", type=int, default=MOST, help=f"so many mutants over all playbooks; default {MOST}")
     parser.add_argument("--all", action="store_true", help="every mutant there is")
+    parser.add_argument("--no-proofs", action="store_true", help="validate and tests alone, which is quicker")
     parser.add_argument("--at-least", type=float, default=0.0, metavar="PERCENT", help="fail below this")
     options = parser.parse_args()
-    fates = judged(options.playbooks, None if options.all else options.most)
+    fates = judged(options.playbooks, None if options.all else options.most, proofs=not options.no_proofs)
     for line in report(fates):
         sys.stdout.write(f"{line}\n")
     killed = sum(bool(fate.killed_by) for fate in fates)

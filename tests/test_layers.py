@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "policy",
         "ranking",
         "alerts",
+        "past_alerts",
         "loading.bounds",
         "loading.inputs",
         "loading.mentions",

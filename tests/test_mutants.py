@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mutants import Fate, Subject, chosen, expression_mutants, mutants, report
+from mutants import Fate, Subject, broken, chosen, expression_mutants, mutants, report
 from test_cases import CASES, PLAYBOOK
 
 from runbook_engine.cases import Cases
 from runbook_engine.loader import load_playbook, validate_document
 
 
-def subject(cases: str) -> Subject:
+def subject(cases: str, *, proofs: bool = False) -> Subject:
     loaded = load_playbook(PLAYBOOK, "paused.yaml")
-    return Subject(
-        loaded, ((Path("paused.test.yaml"), validate_document(cases, "paused.test.yaml", Cases, {})),), frozenset()
-    )
+    files = ((Path("paused.test.yaml"), validate_document(cases, "paused.test.yaml", Cases, {})),)
+    return Subject(loaded, files, frozenset(), broken(loaded) if proofs else None)
 
 
 def test_every_mutant_is_another_playbook_at_a_place_of_its_own() -> None:
@@ -59,6 +58,14 @@ def test_strong_tests_kill_what_weak_tests_let_live() -> None:
     assert by_weak < by_strong
 
 
+def test_a_proof_kills_what_weak_tests_let_live() -> None:
+    proved, weak = subject(WEAK, proofs=True), subject(WEAK)
+    alive = [each for each in mutants(yaml.safe_load(PLAYBOOK)) if not weak.fate(each)]
+    fates = {each.says: proved.fate(each) for each in alive}
+    assert "prove" in fates.values()
+    assert set(fates.values()) <= {"prove", ""}
+
+
 def test_a_choice_is_spread_over_all_kinds() -> None:
     found = list(mutants(yaml.safe_load(PLAYBOOK)))
     kinds = {each.kind for each in found}
@@ -73,4 +80,4 @@ def test_the_report_names_who_survived() -> None:
     ]
     lines = list(report(fates))
     assert "SURVIVED p.yaml:3: drop guard: no guard" in lines
-    assert lines[-1] == "killed 1 of 2 (50.0%): by validate 0, by tests 1"
+    assert lines[-1] == "killed 1 of 2 (50.0%): by validate 0, by tests 1, by prove 0"

@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
+from . import past_alerts
+
 if TYPE_CHECKING:
     from ..coverage import Coverage
     from ..rehearsing.workers import Rehearsed, Tested
+    from .past_alerts import Answered
 
 Json = Any
 Covered = Mapping[str, "Coverage"]  # by playbook
@@ -54,8 +57,11 @@ def _coverage(playbook: str, found: Coverage, verbose: bool) -> Iterator[str]:
         yield from (f"    never unknown: {name}" for name in found.branches.never_unknown())
 
 
-def as_json(done: Sequence[Rehearsed], covered: Covered) -> str:
-    documents = [_document(each, covered[each.playbook]) for each in done]
+def as_json(done: Sequence[Rehearsed], covered: Covered, alerts: Answered | None = None) -> str:
+    """A list of files; with past alerts an object of `tests` and `alerts`."""
+    documents: Json = [_document(each, covered[each.playbook]) for each in done]
+    if alerts is not None:
+        documents = {"tests": documents, "alerts": past_alerts.document(alerts)}
     return json.dumps(documents, indent=2, ensure_ascii=True, default=str)
 
 
@@ -85,7 +91,7 @@ def _document(each: Rehearsed, covered: Coverage) -> dict[str, Json]:
     }
 
 
-def as_junit(done: Sequence[Rehearsed]) -> str:
+def as_junit(done: Sequence[Rehearsed], alerts: Answered | None = None) -> str:
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
     for each in done:
         failures = sum(not test.passed for test in each.tests)
@@ -95,6 +101,7 @@ def as_junit(done: Sequence[Rehearsed]) -> str:
         )
         lines += [_testcase(each.playbook, test) for test in each.tests]
         lines.append("</testsuite>")
+    lines += past_alerts.as_junit(alerts) if alerts is not None else []
     return "\n".join([*lines, "</testsuites>"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..coverage import Coverage
     from ..loader import LoadedPlaybook
     from ..rehearsing.workers import Refused, Rehearsed
+    from .past_alerts import Answered
 
 Json = Any
 FAILED, INVALID = 1, 65
@@ -32,6 +34,8 @@ class Wanted:
     branches_at_least: float | None
     shape: str
     verbose: bool
+    alerts: str | None = None  # the folder of past ones
+    ignored: tuple[str, ...] = ()
 
 
 @click.command("test")
@@ -44,6 +48,8 @@ class Wanted:
 @click.option("--update", is_flag=True, help="Rewrite what failing tests expect to what came out, after a review.")
 @click.option("--yes", is_flag=True, help="With --update: ask nothing. Needed where nobody is there, as in CI.")
 @click.option("--watch", is_flag=True, help="Run again whatever a change concerns, until Ctrl-C.")
+@click.option("--alerts", metavar="DIR", help="Past alerts: fail where none is for one, or none calls a playbook.")
+@click.option("--ignore-alert", "ignored", multiple=True, metavar="NAME", help="An alert that needs none; * fits all.")
 @click.option("--format", "shape", type=SHAPES, default="text", show_default=True)
 def test_command(
     paths: tuple[str, ...],
@@ -55,31 +61,45 @@ def test_command(
     update: bool,
     yes: bool,
     watch: bool,
+    alerts: str | None,
+    ignored: tuple[str, ...],
     shape: str,
 ) -> int:
     """Rehearse the cases in PATHS (files `*.test.yaml` or folders): no target is touched."""
-    from ..errors import UsageError
-    from ..rehearsing.workers import rehearse_all
-
     names = paths or ("playbooks",)
-    wanted = Wanted(coverage, at_least, branches_at_least, shape, verbose)
+    wanted = Wanted(coverage, at_least, branches_at_least, shape, verbose, alerts, ignored)
     _check(wanted, only, update=update, yes=yes, watch=watch)
     if watch:
         from .watching import watch as keep_watching
 
         keep_watching(names, only or "", wanted)
-    files = find_files(names)
-    found = rehearse_all(files, only or "", os.environ)
-    done = readable(found)
+    past = _answered(names, wanted)
+    done = _rehearsed(names, only or "", needed=past is None)
     if done is None:
         return INVALID
-    if not any(each.tests for each in done):
-        raise UsageError(f"no test is called anything like {only!r}")
     if update:
         from .rewriting import rewrite
 
         done = rewrite(done, only or "", yes=yes)
-    return show(done, wanted)
+    return show(done, wanted, past)
+
+
+def _answered(names: Sequence[str], wanted: Wanted) -> Answered | None:
+    from .past_alerts import answered
+
+    return answered(wanted.alerts, names, wanted.ignored) if wanted.alerts is not None else None
+
+
+def _rehearsed(names: Sequence[str], only: str, *, needed: bool) -> list[Rehearsed] | None:
+    """Every test that was asked for; none is a mistake where they are `needed`. None: a file could not be read."""
+    from ..errors import UsageError
+    from ..rehearsing.workers import rehearse_all
+
+    files = find_files(names) if needed else _files_there_are(names)
+    done = readable(rehearse_all(files, only, os.environ)) if files else []
+    if files and done is not None and not any(each.tests for each in done):
+        raise UsageError(f"no test is called anything like {only!r}")
+    return done
 
 
 def _check(wanted: Wanted, only: str | None, *, update: bool, yes: bool, watch: bool) -> None:
@@ -92,6 +112,10 @@ def _check(wanted: Wanted, only: str | None, *, update: bool, yes: bool, watch: 
         raise UsageError("--update and --watch are for people; leave out --format")
     if update and watch:
         raise UsageError("--update asks, and --watch goes on: one at a time")
+    if wanted.ignored and wanted.alerts is None:
+        raise UsageError("--ignore-alert belongs to --alerts")
+    if watch and wanted.alerts is not None:
+        raise UsageError("--alerts is judged once; leave out --watch")
     if yes and not update:
         raise UsageError("--yes belongs to --update")
     if update and not yes and os.environ.get("CI", "").lower() not in ("", "0", "false"):
@@ -109,6 +133,17 @@ def find_files(names: Sequence[str]) -> list[Path]:
     return files
 
 
+def _files_there_are(names: Sequence[str]) -> list[Path]:
+    """A playbook without tests is no mistake where it is its alerts that are asked about."""
+    from ..errors import UsageError
+
+    files: list[Path] = []
+    for name in names:
+        with suppress(UsageError):
+            files += find_files([name])
+    return list(dict.fromkeys(files))
+
+
 def readable(found: Sequence[Rehearsed | Refused]) -> list[Rehearsed] | None:
     """What was rehearsed. None, after all is told that is wrong, when a file could not be read."""
     from ..errors import PlaybookError, UsageError
@@ -124,23 +159,25 @@ def readable(found: Sequence[Rehearsed | Refused]) -> list[Rehearsed] | None:
     return None if refused else [each for each in found if not isinstance(each, Refused)]
 
 
-def show(done: Sequence[Rehearsed], wanted: Wanted) -> int:
+def show(done: Sequence[Rehearsed], wanted: Wanted, past: Answered | None = None) -> int:
     """Tell what came of it; the exit code."""
-    from . import rehearsed
+    from . import past_alerts, rehearsed
 
     covered = _covered(done)
     too_little = _below(wanted.at_least, [each.share() for each in covered.values()])
     too_few_branches = _below(wanted.branches_at_least, [each.branches.share() for each in covered.values()])
     too_little |= too_few_branches
     if wanted.shape == "json":
-        click.echo(rehearsed.as_json(done, covered))
+        click.echo(rehearsed.as_json(done, covered, past))
     elif wanted.shape == "junit":
-        click.echo(rehearsed.as_junit(done))
+        click.echo(rehearsed.as_junit(done, past))
     else:
         verbose = wanted.verbose or too_few_branches
         for line in rehearsed.as_text(done, covered if wanted.coverage or too_little else None, verbose=verbose):
             click.echo(line)
-    failed = any(not test.passed for each in done for test in each.tests)
+        for line in past_alerts.as_text(past) if past is not None else ():
+            click.echo(line)
+    failed = any(not test.passed for each in done for test in each.tests) or (past is not None and past.failed)
     return FAILED if failed or too_little else 0
 
 
