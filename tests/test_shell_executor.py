@@ -145,9 +145,11 @@ def gone(mark: str) -> bool:
 
 def begun(mark: str) -> bool:
     limit = time.monotonic() + 40  # a loaded machine needs that for a python and a login
-    while not alive(mark) and time.monotonic() < limit:
+    while time.monotonic() < limit:
+        if alive(mark):  # once is enough: a second look may come while it turns into another program
+            return True
         time.sleep(0.02)
-    return bool(alive(mark))
+    return False
 
 
 def test_a_list_is_never_split_nor_given_to_a_shell(reading: shell.Session) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 import yaml
 from servers import PostgresServer, packaged_postgres, postgres_server
 
-from runbook_engine.catalog import folders, libraries_for
+from runbook_engine.catalog import TESTS, folders, libraries_for
 from runbook_engine.executor import Call, Target
 from runbook_engine.executors import sql
 from runbook_engine.expressions import Unknown, compile_expression
@@ -77,10 +78,11 @@ def superuser(server: PostgresServer) -> psycopg.Connection[Any]:
     )
 
 
-def shipped() -> dict[str, Playbook]:
+@cache
+def shipped() -> Mapping[str, Playbook]:
     """Every playbook; of each library one that takes all its probes over."""
     found: dict[str, Playbook] = {}
-    for path in sorted(SHIPPED.rglob("*.yaml")):
+    for path in sorted(each for each in SHIPPED.rglob("*.yaml") if not each.name.endswith(TESTS)):
         text = path.read_text()
         document = yaml.safe_load(text)
         if "library" in document:
