@@ -21,6 +21,7 @@ release = version = __version__
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"runbook {release}"
 html_show_sphinx = False
 html_copy_source = False
