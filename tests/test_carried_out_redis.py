@@ -156,7 +156,7 @@ def archive(state: State) -> dict[bytes, bytes]:
         for id_, _ in ids:
             pipe.hgetall(key("default", f"t:{id_.decode()}"))
         return {
-            id_: json.dumps([score, str(fields)]).encode()
+            id_: json.dumps([score, str(sorted(fields.items()))]).encode()
             for (id_, score), fields in zip(ids, pipe.execute(), strict=True)
         }
 

@@ -22,13 +22,15 @@ from runbook_engine.events import (
     SymptomsJudged,
     VerificationProgressed,
 )
+from runbook_engine.expressions import Unknown
 from runbook_engine.interpreter import interpret
 from runbook_engine.loader import load_playbook
 from runbook_engine.matrix import load
 from runbook_engine.policy import Policy
 from runbook_engine.proving import Proof, claims, prove
 from runbook_engine.proving.examples import example_of
-from runbook_engine.proving.proof import CARRIED_OUT, FOUND, NOTICED, REACHED, WORKS
+from runbook_engine.proving.goals import Goal, not_healthy, present
+from runbook_engine.proving.proof import CARRIED_OUT, FOUND, NOTICED, REACHED, WORKS, Work
 from runbook_engine.proving.shapes import shapes_of
 from runbook_engine.runner import used_executors
 
@@ -120,6 +122,32 @@ def test_what_no_path_reaches_is_told_with_its_place(old: str, new: str, claim: 
     proof = proof_of(text)
     assert broken(proof) == [claim]
     assert proof.failures[0].place == ("paused.yaml", line + 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("needs", "why"),
+    [
+        ("commands > 1000 and commands < 500", "its `needs` hold in none that was found"),
+        ("stopped and pending > 20", "in the nearest busy is suspected with 6, queue-paused is suspected with 6"),
+    ],
+    ids=["never true", "in the shadow of another"],
+)
+def test_what_stands_against_a_cause_is_told(needs: str, why: str) -> None:
+    text = PLAYBOOK.replace("weight: strong, says: far too many", "weight: weak, says: a little")
+    (failure,) = proof_of(text.replace("needs: commands > 1000", f"needs: {needs}")).failures
+    assert failure.what.startswith("busy: no state was found in which it is on top; ") and failure.what.endswith(why)
+
+
+def test_a_state_is_found_that_only_a_failed_step_brings_about() -> None:
+    """Where the symptom is there the first cause is as good; where nobody knows, only the second is left."""
+    evidence = "    for:\n      - {when: state == 'full', weight: strong, says: far too many}\n"
+    text = PLAYBOOK.replace(evidence, "").replace("present: pending > most", "present: not stopped")
+    loaded = load_playbook(text.replace("needs: state == 'stopped'", "needs: not stopped"), "paused.yaml")
+    search = Work(loaded, used_executors(loaded), Policy(), Proof("paused", "any"), interpret).search
+    busy = loaded.playbook.causes[1]
+    assert search.state(Goal(any_true=present(loaded.playbook), cause=busy)) is None
+    state = search.state_in_doubt(Goal(any_true=not_healthy(loaded.playbook), cause=busy))
+    assert state is not None and isinstance(search.space.scope(state)["stopped"], Unknown)
 
 
 def test_what_the_environment_forbids_is_no_gap() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,6 +68,18 @@ class Search:
     def state_in_doubt(self, goal: Goal) -> Assignment | None:
         """Such a state where steps may have failed: what they would have said is unknown."""
         return self._found(goal, self.nothing_fits, {}, failing=True)
+
+    def why_not_on_top(self, cause: Cause) -> str:
+        """What stands against it in the nearest state that is found."""
+        goal = Goal(any_true=present(self.playbook), cause=cause)
+        nearest, _ = self._nearest(goal, self.nothing_fits, {})
+        scope = self.space.scope(nearest)
+        if self._far(cause.needs, scope, True):
+            return "its `needs` hold in none that was found"
+        ranked = rank(self.playbook.causes, scope)
+        told = {each.id: f"{each.id} is {each.verdict} with {each.score}" for each in ranked}
+        above = [told[each.id] for each in itertools.takewhile(lambda each: each.id != cause.id, ranked)]
+        return f"in the nearest {', '.join([told[cause.id], *above[:3]])}"
 
     def _found(self, goal: Goal, start: Assignment, fixed: Scope, *, failing: bool) -> Assignment | None:
         found, cost = self._nearest(goal, start, fixed, failing=failing)

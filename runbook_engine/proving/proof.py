@@ -290,7 +290,8 @@ class Work:
         """What no path reached."""
         for cause in self.loaded.playbook.causes:
             if cause.id not in self.proof.found:
-                self._missed(FOUND, cause.id, "no state was found in which it is on top")
+                why = self.search.why_not_on_top(cause)
+                self._missed(FOUND, cause.id, f"no state was found in which it is on top; {why}")
         for action in self.loaded.playbook.resolution:
             if action.id in self.proof.forbidden:
                 continue
