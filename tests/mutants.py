@@ -74,7 +74,7 @@ def mutants(data: Json) -> Iterator[Mutant]:
         for part in loc[:-1]:
             place = place[part]
         change(place, loc[-1])
-        return Mutant(kind, loc, says, yaml.safe_dump(changed, sort_keys=False, allow_unicode=True, width=10**6))
+        return Mutant(kind, loc, says, written(changed))
 
     def put(value: Json) -> Callable[[Json, Any], None]:
         return lambda place, key: place.__setitem__(key, value)
@@ -99,8 +99,12 @@ def mutants(data: Json) -> Iterator[Mutant]:
         changed = copy.deepcopy(data)
         changed["causes"][number]["needs"], changed["causes"][number + 1]["needs"] = other, one
         says = f"needs of {data['causes'][number]['id']} and {data['causes'][number + 1]['id']} swapped"
-        text = yaml.safe_dump(changed, sort_keys=False, allow_unicode=True, width=10**6)
-        yield Mutant("swap needs", ("causes", number, "needs"), says, text)
+        yield Mutant("swap needs", ("causes", number, "needs"), says, written(changed))
+
+
+def written(data: Json) -> str:
+    """The text of a playbook, without its comments."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10**6)
 
 
 def expression_mutants(text: str) -> Iterator[tuple[str, str]]:
@@ -175,12 +179,17 @@ def subjects(names: Sequence[str], *, proofs: bool) -> Iterator[Subject]:
         if not names or name in names:
             loaded = found[0][1]
             files = tuple((path, cases) for path, _, cases in found)
-            yield Subject(loaded, files, _warnings(loaded), broken(loaded) if proofs else None)
+            yield Subject(loaded, files, warnings(loaded), broken(loaded) if proofs else None)
 
 
 def _load(text: str, like: LoadedPlaybook) -> LoadedPlaybook:
     places = folders(dict(os.environ), Path.cwd())
     return load_playbook(text, like.path, libraries=libraries_for(text, places, Path(like.path)))
+
+
+def warnings(loaded: LoadedPlaybook) -> frozenset[tuple[str, str]]:
+    """Of the playbook, with and without its comments: a mutant has lost them, and what they ignore is not its fault."""
+    return _warnings(loaded) | _warnings(_load(written(yaml.safe_load(loaded.text)), loaded))
 
 
 def _warnings(loaded: LoadedPlaybook) -> frozenset[tuple[str, str]]:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mutants import Fate, Subject, broken, chosen, expression_mutants, mutants, report
+from mutants import Fate, Mutant, Subject, broken, chosen, expression_mutants, mutants, report, warnings, written
 from test_cases import CASES, PLAYBOOK
 
 from runbook_engine.cases import Cases
 from runbook_engine.loader import load_playbook, validate_document
+from runbook_engine.matrix import load
 
 
 def subject(cases: str, *, proofs: bool = False) -> Subject:
@@ -56,6 +57,15 @@ def test_strong_tests_kill_what_weak_tests_let_live() -> None:
     made = list(mutants(yaml.safe_load(PLAYBOOK)))
     by_strong, by_weak = ({each.says for each in made if who.fate(each)} for who in (strong, weak))
     assert by_weak < by_strong
+
+
+def test_a_playbook_that_is_only_written_anew_lives() -> None:
+    """Its comments are gone, and with them what they ignore."""
+    loaded = load("connection-refused")
+    assert "runbook: ignore[" in loaded.text
+    unchanged = Mutant("none", (), "nothing", written(yaml.safe_load(loaded.text)))
+    assert Subject(loaded, (), warnings(loaded), None).fate(unchanged) == ""
+    assert Subject(loaded, (), frozenset(), None).fate(unchanged) == "validate"
 
 
 def test_a_proof_kills_what_weak_tests_let_live() -> None:
