@@ -164,8 +164,7 @@ def _no_command(line: str) -> str:
 
 def _cell(text: str) -> str:
     """Text in a table of Markdown, where neither markup nor a bar may act."""
-    shown = escape(safe_text(text))
-    return re.sub(r"[\\`*_{}\[\]()#+!|~@$:]", lambda match: f"&#{ord(match[0])};", shown)
+    return re.sub(r"[&<>\"'\\`*_{}\[\]()#+!|~@$:]", lambda match: f"&#{ord(match[0])};", safe_text(text))
 
 
 def _annotation(complaint: Complaint) -> str:

@@ -164,7 +164,8 @@ class Subject:
         executors = used_executors(loaded)
         for path, cases in self.files:
             for case in cases.tests:
-                result, _ = play(loaded, cases, case, _cassette(path, case.cassette), executors)
+                kept = _cassette(path, case.cassette, loaded.playbook.name)
+                result, _ = play(loaded, cases, case, kept, executors)
                 if not result.passed:
                     return "test"
         return "prove" if self.broken is not None and broken(loaded) - self.broken else ""

@@ -14,10 +14,12 @@ import pytest
 from commands import Place
 
 from runbook_engine.cases import Cases
-from runbook_engine.cassette import read_cassette
+from runbook_engine.cassette import HEADER, read_cassette
+from runbook_engine.errors import UsageError
 from runbook_engine.loader import load_playbook, validate_document
 from runbook_engine.matrix import load
 from runbook_engine.playing import play, replayed
+from runbook_engine.rehearsing.files import cassette_of
 from runbook_engine.runner import used_executors
 from runbook_engine.sandbox import control
 from runbook_engine.sandbox.state import State
@@ -410,3 +412,11 @@ def test_a_recorded_run_gives_the_same_story_offline_and_notices_a_changed_quest
     cassette.write_text(lines)
     changed = place.run("test", ".")
     assert changed.code == 1 and "step 'canary' asks something else than was recorded" in changed.stdout
+
+
+def test_the_cassette_of_another_playbook_is_not_played(tmp_path: Path) -> None:
+    """It would answer nothing, or by chance something else."""
+    header = {"cassette": 1, **{key: {} for key in HEADER}, "run": "R-1", "playbook": "other"}
+    (tmp_path / "kept.jsonl").write_text(json.dumps(header) + "\n")
+    with pytest.raises(UsageError, match=r"kept\.jsonl is of 'other', not of 'paused'"):
+        cassette_of(tmp_path / "paused.test.yaml", "kept.jsonl", "paused")

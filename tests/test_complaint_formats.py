@@ -178,6 +178,12 @@ def test_the_summary_is_a_table_in_which_no_markup_acts(complaints: list[Complai
         assert row.count("|") == 4 and not re.search(r"[<>`*\[\]]", row)
 
 
+def test_the_summary_shows_quotes_as_quotes() -> None:
+    """An entity whose `#` was written as an entity itself would be read as letters."""
+    shown = github_summary({"x": [Complaint("x", 1, 1, "target 'db' <b>&", "RB406")]})
+    assert "target &#39;db&#39; &#60;b&#62;&#38;" in shown and "&#38;#" not in shown
+
+
 def test_the_summary_stays_below_what_github_takes() -> None:
     shown = github_summary({"x": [BAD] * 20_000})
     assert len(shown.encode()) < 1 << 20 and re.search(r"^and \d+ more$", shown, re.MULTILINE)

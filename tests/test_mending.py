@@ -66,6 +66,7 @@ MISTAKES = [
     ("title: Resume", "title:Resume", "title: Resume"),
     ("- id: mend", "- id:mend", "- id: mend"),
     ("needs: n > 10", "needs: 'a' != 'b'", "needs: \"'a' != 'b'\""),
+    ("facts: {n: row.n}", "facts: {n: rows[0].n}", 'facts: {n: "rows[0].n"}'),
     ("redis: [DEL, key]", "redis: [DEL, ${{ queue }}]", 'redis: [DEL, "${{ queue }}"]'),
     (
         "redis: [DEL, key]",

@@ -399,3 +399,19 @@ def test_an_interrupt_ends_every_process_with_one_word(place: Place) -> None:
     if running.returncode == 130:  # on one processor there are no children, and it may have ended before
         assert out == "" and err.strip() == "interrupted"
     assert "Traceback" not in err
+
+
+def test_a_folder_with_nothing_in_it_is_no_success(place: Place) -> None:
+    (place.folder / "empty").mkdir()
+    done = place.run("validate", "empty")
+    assert done.code == 2 and "empty holds no *.yaml or *.yml" in done.stderr
+
+
+def test_a_closed_standard_input_is_an_empty_file(place: Place) -> None:
+    done = place.run("-c", f"{RUNBOOK} validate - <&-", program="sh")
+    assert done.code == 65 and "the file is empty" in done.stdout
+
+
+def test_output_that_cannot_be_written_is_nobodys_bug(place: Place) -> None:
+    done = place.run("-c", f"{RUNBOOK} schema > /dev/full", program="sh")
+    assert done.code == 74 and "the output cannot be written" in done.stderr and "bug" not in done.stderr

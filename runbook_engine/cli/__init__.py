@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import __version__
-from ..errors import EXIT_BUG, RunbookError
+from ..errors import EXIT_BUG, EXIT_JOURNAL, RunbookError
 
 if TYPE_CHECKING:
     from ..redaction import Redactor
@@ -105,7 +106,7 @@ def main() -> None:
         _say(error)
         sys.exit(error.exit_code)
     except Exception as error:
-        sys.exit(_bug(error))
+        sys.exit(_unwritable(error) or _bug(error))
     finally:
         _let_go_of_output()
 
@@ -138,6 +139,14 @@ def _say(error: RunbookError) -> None:
     from ..safe_text import safe_text
 
     click.echo(f"runbook: {safe_text(_masked(str(error)), newlines=True)}", err=True)
+
+
+def _unwritable(error: Exception) -> int | None:
+    """A full disk behind our output is nobody's bug."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+        return None
+    click.echo(f"runbook: the output cannot be written: {error.strerror}", err=True)
+    return EXIT_JOURNAL
 
 
 def _bug(error: Exception) -> int:

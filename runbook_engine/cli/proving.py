@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Json = Any
 BROKEN = 1
 LONGEST_STORY = 30  # lines
+LABELS = {"holds": "holds ", "broken": "BROKEN", "open": "open  "}
+HELD = {"holds": True, "broken": False, "open": None}
 
 
 @click.command("prove")
@@ -128,7 +130,7 @@ def _lines(proof: Proof, loaded: LoadedPlaybook, seconds: float, most: int, unus
     yield f"{proof.playbook}{where}: {proof.states} states, {proof.paths} paths, {proof.changes} changes, {seconds}s"
     for claim in (*CLAIMS, *REACHED):
         failures = [failure for failure in proof.failures if failure.claim == claim]
-        yield f"  {'BROKEN' if failures else 'holds '} {claim}"
+        yield f"  {LABELS[proof.verdict(claim)]} {claim}"
         for failure in failures:
             yield from _failure(failure, loaded)
     for action, why in proof.forbidden.items():
@@ -160,7 +162,7 @@ def _document(proof: Proof, loaded: LoadedPlaybook, seconds: float) -> dict[str,
         "paths": proof.paths,
         "changes": proof.changes,
         "seconds": seconds,
-        "claims": {claim: proof.holds(claim) for claim in (*CLAIMS, *REACHED)},
+        "claims": {claim: HELD[proof.verdict(claim)] for claim in (*CLAIMS, *REACHED)},
         "forbidden": proof.forbidden,
         "cut": proof.cut,
         "failures": [_failure_document(failure, loaded) for failure in proof.failures],
@@ -173,4 +175,4 @@ def _failure_document(failure: Failure, loaded: LoadedPlaybook) -> dict[str, Jso
     path, line, column = failure.place
     told: Sequence[str] = list(story(failure.shown_by, loaded)) if failure.shown_by is not None else ()
     place = {"path": path, "line": line, "column": column}
-    return {"claim": failure.claim, "what": failure.what, **place, "story": list(told)}
+    return {"claim": failure.claim, "open": failure.open, "what": failure.what, **place, "story": list(told)}

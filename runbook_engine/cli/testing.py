@@ -202,7 +202,7 @@ def _prepare(path: Path) -> tuple[Path, LoadedPlaybook, Cases]:
     return path, file.loaded, file.cases
 
 
-def _cassette(path: Path, name: str | None) -> Cassette | None:
+def _cassette(path: Path, name: str | None, playbook: str) -> Cassette | None:
     from ..rehearsing.files import cassette_of
 
-    return cassette_of(path, name)
+    return cassette_of(path, name, playbook)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,7 @@ def validate_command(
 
     chosen = shape or ("github" if os.environ.get("GITHUB_ACTIONS") == "true" else "text")
     names = paths or ("playbooks",)
-    stdin = sys.stdin.buffer
+    stdin = sys.stdin.buffer if sys.stdin is not None else io.BytesIO()  # closed, as with `<&-`
     if fix or diff:
         _mend(names, write=fix and not diff, apart=chosen not in FOR_PEOPLE)
     found = validate(names, os.environ, stdin, cached=not no_cache)

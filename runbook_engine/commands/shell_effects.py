@@ -10,6 +10,8 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
+from ..sql.effect import statements
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -73,6 +75,13 @@ _VERBS = {
 _READING_VERBS = {("redis-cli", "config"): "get", ("redis-cli", "client"): "list"}
 _WRITING_METHODS = _words("POST PUT PATCH DELETE")
 
+_COMMAND_OPTION = re.compile(r"-[A-Za-z]*c|--command")
+_SQL_CHANGES = _words(
+    """
+    insert update delete merge truncate drop create alter grant revoke comment vacuum analyze reindex cluster refresh
+    call do lock copy import reassign security
+    """
+)
 _SHELLS = _words("sh bash dash zsh ksh ash su eval ssh watch parallel")
 _WRAPPERS = _words(
     """
@@ -98,7 +107,7 @@ def harm_in_words(words: Sequence[str], depth: int = 0) -> str | None:
         return _first(harm_in_words(rest[start:], depth + 1) for start in range(len(rest)))
     if name in _SHELLS:
         return _first(harm_in_script(word, depth + 1) for word in [*rest, " ".join(rest)])
-    return _harmful_verb(name, rest) or _harm_inside(name, rest, depth)
+    return _harmful_verb(name, rest) or _harm_in_sql(name, rest) or _harm_inside(name, rest, depth)
 
 
 def harm_in_script(text: str, depth: int = 0) -> str | None:
@@ -129,6 +138,21 @@ def _method(word: str, following: str) -> str:
     if word in ("-X", "--request"):
         return following.upper()
     return word.removeprefix("--request=").removeprefix("-X").upper() if word.startswith(("-X", "--request=")) else ""
+
+
+def _harm_in_sql(name: str, rest: Sequence[str]) -> str | None:
+    """`psql -c 'delete …'`, also behind `with`: only words that plainly change something."""
+    if name != "psql":
+        return None
+    for index, word in enumerate(rest):
+        following = rest[index + 1] if index + 1 < len(rest) else ""
+        given = following if _COMMAND_OPTION.fullmatch(word) else word.removeprefix("--command=")
+        for statement in statements(given) if given != word else ():
+            words = [token.folded for token in statement]
+            begins = words[:1] if words[:1] != ["with"] else words
+            if found := next((each for each in begins if each in _SQL_CHANGES), None):
+                return f"psql: {found} changes things"
+    return None
 
 
 def _harm_inside(name: str, rest: Sequence[str], depth: int) -> str | None:

@@ -12,6 +12,7 @@ _LEAD = r"^(\s*(?:- +)*(?:[\w.-]+: +)?)"
 _FLOW_LINE = re.compile(_LEAD + r"([\[{].*)$")
 _FLOW_ITEM = re.compile(r"(?:\{\$\{\{.*?\}\}\}|\$\{\{.*?\}\}|\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'|[^,\[\]{}\"'])+")
 _FLOW_KEY = re.compile(r"(\s*[\w.-]+: +)(.*)", re.DOTALL)
+_INDEXED = re.compile(r"([\w-]+: +)([A-Za-z_][\w.]*\[[^\[\]{}\"']*\][^,{}\"'\[\]]*?)(?= *[,}])")
 _QUOTED_THEN_TEXT = re.compile(r"^(\s*(?:- +)*[\w.-]+: +)(('(?:[^']|'')*'|\"(?:[^\"\\]|\\.)*\")[ \t]*[^\s#,\]}].*)$")
 _SECOND_COLON = re.compile(r"^(\s*(?:- +)*[\w.-]+: +)([^\s\"'\[{|>&*!#].*?:(?: .*|$))")
 _NO_SPACE = re.compile(r"^(\s*(?:- +)*)([A-Za-z_][\w-]*):([^\s/:].*)$")
@@ -62,7 +63,8 @@ def _recognised(lines: list[str], line: int, flow: bool) -> Mistake | None:
                 "the line is indented with a tab. YAML takes spaces only",
                 "RB004",
             )
-        found = _template_in_flow(text, flow) or _quoted_then_text(text) or _second_colon(text) or _no_space(text)
+        found = _template_in_flow(text, flow) or (_index_in_flow(text) if flow else None)
+        found = found or _quoted_then_text(text) or _second_colon(text) or _no_space(text)
         if found:
             return index + 1, found[0] + 1, found[1], "RB004"
     return None
@@ -85,6 +87,14 @@ def _template_in_flow(text: str, flow: bool) -> tuple[int, str] | None:
         return None
     shown = (text[:start] + rewritten).strip()
     return text.index("${{"), f"inside [ ] and {{ }} a template must be quoted: {shown}"
+
+
+def _index_in_flow(text: str) -> tuple[int, str] | None:
+    """`{first: lines[0]}`: inside braces YAML takes the bracket for the beginning of a list."""
+    match = _INDEXED.search(text)
+    if match is None:
+        return None
+    return match.start(2), f"inside {{ }} a value with [ ] must be quoted: {match[1]}{quoted(match[2])}"
 
 
 def _quoted_item(match: re.Match[str]) -> str:

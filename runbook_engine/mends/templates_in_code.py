@@ -14,7 +14,9 @@ from ..validation.text import Edit, Text
 
 CODES = frozenset({"RB302"})
 _REWRITE = re.compile(
-    r'write (%\(\w+\)s|"\$\w+") instead of (\$\{\{.*?\}\})(?: and with: \{(\w+): \'(.*)\'\})?', re.DOTALL
+    r'write(?:, without the quotes,)? (%\(\w+\)s|"\$\w+") instead of (\$\{\{.*?\}\})'
+    r"(?: and with: \{(\w+): \'(.*)\'\})?",
+    re.DOTALL,
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -78,8 +77,29 @@ class Search:
             return "its `needs` hold in none that was found"
         ranked = rank(self.playbook.causes, scope)
         told = {each.id: f"{each.id} is {each.verdict} with {each.score}" for each in ranked}
-        above = [told[each.id] for each in itertools.takewhile(lambda each: each.id != cause.id, ranked)]
+        mine = next(each for each in ranked if each.id == cause.id)
+        above = [told[each.id] for each in ranked if each is not mine and each.score >= mine.score]
         return f"in the nearest {', '.join([told[cause.id], *above[:3]])}"
+
+    def why_not_offered(self, action: Action) -> str:
+        """What stands against it in the nearest state that is found for a cause that offers it."""
+        causes = [cause for cause in self.playbook.causes if action.id in cause.fix]
+        if not causes:
+            return "no cause offers it"
+        goals = [offered(action, cause, self.playbook) for cause in causes]
+        found = [(goal, *self._nearest(goal, self.nothing_fits, {})) for goal in goals]
+        goal, nearest, _ = min(found, key=lambda each: each[2])
+        scope = self.space.scope(nearest)
+        unmet = [f"`{text}` does not hold" for text in goal.true if self._far(text, scope, True)]
+        unmet += [f"`{text}` holds" for text in goal.false if self._far(text, scope, False)]
+        unmet += ["a value in its request is not known"] * any(
+            not self._complete(act, goal, scope) for act in goal.sent
+        )
+        if goal.cause is not None and not self._is_top(goal.cause, scope):
+            unmet.append(f"cause {goal.cause.id} is not on top")
+        if goal.any_true and all(self._far(text, scope, True) for text in goal.any_true):
+            unmet.append("no symptom is there")
+        return f"in the nearest {', '.join(unmet)}" if unmet else "another fix of its cause is taken before it"
 
     def _found(self, goal: Goal, start: Assignment, fixed: Scope, *, failing: bool) -> Assignment | None:
         found, cost = self._nearest(goal, start, fixed, failing=failing)

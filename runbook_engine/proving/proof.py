@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from .. import __version__
 from ..events import ActionFinished, CallRequested, CausesRanked, RunStarted
@@ -16,12 +16,13 @@ from ..model import Action, Cause
 from ..planning import raised_effect
 from ..policy import Policy, forbidden
 from ..state import State, fact_names, names_of
-from .claims import Breach, Judge
+from .claims import CLAIMS, VERIFIED, Breach, Judge
 from .goals import Goal, Search, failed, gone, not_healthy, offered, present, promised, stayed, undone, undos, worked
 from .paths import Interpret, Path, paths
 from .space import Assignment, space_of
 
 Json = Any
+Verdict = Literal["holds", "broken", "open"]
 WALL = 1_800_000_000.0
 MOST, UNUSUAL = 400, 2
 FOUND = "every cause can be found"
@@ -34,12 +35,16 @@ REACHED = (FOUND, CARRIED_OUT, WORKS, NOTICED)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A claim that does not hold, where in the playbook, and the path that shows it; None where nothing was found."""
+    """A claim that does not hold, where in the playbook, and the path that shows it.
+
+    `open`: nothing shows that it is broken, and nothing that it holds: a person should look.
+    """
 
     claim: str
     what: str
     place: tuple[str, int, int]
     shown_by: Path | None = None
+    open: bool = False
 
 
 @dataclass(slots=True)
@@ -59,9 +64,13 @@ class Proof:
     taken_back: set[str] = field(default_factory=set)
     forbidden: dict[str, str] = field(default_factory=dict)  # by action: why the environment never allows it
     failures: list[Failure] = field(default_factory=list)
+    untried: set[str] = field(default_factory=set)  # claims about what no path did
 
-    def holds(self, claim: str) -> bool:
-        return not any(failure.claim == claim for failure in self.failures)
+    def verdict(self, claim: str) -> Verdict:
+        of_it = [failure.open for failure in self.failures if failure.claim == claim]
+        if not all(of_it):
+            return "broken"
+        return "open" if of_it or claim in self.untried else "holds"
 
 
 def prove(
@@ -107,6 +116,7 @@ class Work:
     search: Search = field(init=False)
     states: dict[str, Assignment] = field(default_factory=dict)  # by cause
     seen: set[tuple[str, str, str]] = field(default_factory=set)  # breaches that were told
+    unfailing: set[str] = field(default_factory=set)  # actions whose `until` was never seen to be false
 
     def __post_init__(self) -> None:
         self.search = Search(space_of(self.loaded.playbook, self._start({}), self.executors))
@@ -219,6 +229,8 @@ class Work:
             found = self.search.state(goal, state, fixed) if goal is not None else None
             if found is None and name == "failed" and action.verify is not None:  # the way back may be closed then
                 found = self.search.state(Goal(false=(action.verify.until,)), state, fixed)
+            if found is None and name == "failed" and action.verify is not None:
+                self.unfailing.add(action.id)
             if found is not None:
                 self.proof.states += 1
                 worlds[f"{action.id} {name}"] = self._facts(self.search.space.scope(found, None, fixed))
@@ -288,23 +300,36 @@ class Work:
 
     def conclude(self) -> None:
         """What no path reached."""
+        if not self.proof.paths:
+            self.proof.untried.update(CLAIMS)
         for cause in self.loaded.playbook.causes:
             if cause.id not in self.proof.found:
                 why = self.search.why_not_on_top(cause)
                 self._missed(FOUND, cause.id, f"no state was found in which it is on top; {why}")
         for action in self.loaded.playbook.resolution:
-            if action.id in self.proof.forbidden:
-                continue
-            if action.id not in self.proof.done:
-                self._missed(CARRIED_OUT, action.id, "no state was found in which it is offered and carried out")
-                continue
-            if action.id not in self.proof.works:
-                self._missed(WORKS, action.id, "no state was found in which its verification comes true")
-            if action.id not in self.proof.noticed:
-                self._missed(NOTICED, action.id, "its verification is true whatever it does")
+            if action.id not in self.proof.forbidden:
+                self._conclude_of(action)
+
+    def _conclude_of(self, action: Action) -> None:
+        if action.verify is None:
+            what = f"{action.id}: it has no `verify`: only the symptoms are asked again"
+            self.proof.failures.append(Failure(VERIFIED, what, self._place(action.id)))
+        if action.id not in self.proof.done:
+            why = self.search.why_not_offered(action)
+            self._missed(CARRIED_OUT, action.id, f"no state was found in which it is offered and carried out; {why}")
+            self.proof.untried.update((WORKS, NOTICED))
+            return
+        cut = any(each.endswith(f"/{action.id}") for each in self.proof.cut)
+        within = " on the paths that were gone through (--most)" if cut else ""
+        if action.id not in self.proof.works:
+            self._missed(WORKS, action.id, f"no state was found in which its verification comes true{within}")
+        if action.id in self.unfailing:
+            self._missed(NOTICED, action.id, "no state was found in which its `until` is not true after all")
+        elif action.id not in self.proof.noticed:
+            self._missed(NOTICED, action.id, f"nothing shows that its failure is seen{within}")
 
     def _missed(self, claim: str, name: str, what: str) -> None:
-        self.proof.failures.append(Failure(claim, f"{name}: {what}", self._place(name)))
+        self.proof.failures.append(Failure(claim, f"{name}: {what}", self._place(name), open=True))
 
     def _place(self, name: str) -> tuple[str, int, int]:
         """Where a step, action or cause stands."""

@@ -84,8 +84,8 @@ def _playbook(tests: Path, name: str, environ: Mapping[str, str]) -> LoadedPlayb
     return load_playbook(entry.text, str(entry.path), libraries=libraries_for(entry.text, places, entry.path))
 
 
-def cassette_of(tests: Path, name: str | None) -> Cassette | None:
-    """The recorded run that a test plays. It stands in the folder of the tests, and nowhere else."""
+def cassette_of(tests: Path, name: str | None, playbook: str) -> Cassette | None:
+    """The recorded run of the playbook that a test plays. It stands in the folder of the tests, and nowhere else."""
     if name is None:
         return None
     file = tests.parent / name
@@ -96,6 +96,9 @@ def cassette_of(tests: Path, name: str | None) -> Cassette | None:
             content = stream.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise UsageError(f"{tests}: the cassette {name} is larger than {LARGEST >> 20} MiB")
-        return read_cassette(content.decode("utf-8"), str(file))
+        cassette = read_cassette(content.decode("utf-8"), str(file))
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise UsageError(f"{tests}: the cassette {file} cannot be read: {error}") from error
+    if cassette.header["playbook"] != playbook:
+        raise UsageError(f"{tests}: the cassette {name} is of {cassette.header['playbook']!r}, not of {playbook!r}")
+    return cassette

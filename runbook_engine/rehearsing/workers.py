@@ -135,7 +135,8 @@ def tested(file: TestFile, number: int, case: Case, coverage: Coverage) -> Teste
     """One test of a file."""
     used = used_executors(file.loaded)
     try:
-        result, events = play(file.loaded, file.cases, case, cassette_of(file.path, case.cassette), used)
+        cassette = cassette_of(file.path, case.cassette, file.loaded.playbook.name)
+        result, events = play(file.loaded, file.cases, case, cassette, used)
     except UsageError as error:
         result, events = Result(case, (str(error),), {}), []
     coverage.add(result.document, events)

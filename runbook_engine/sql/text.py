@@ -27,7 +27,18 @@ __all__ = [
 ]
 
 Where = Literal[
-    "code", "quote", "dollar quote", "quoted identifier", "comment", "order by", "group by", "interval", "in"
+    "code",
+    "quote",
+    "dollar quote",
+    "quoted identifier",
+    "comment",
+    "order by",
+    "group by",
+    "distinct on",
+    "interval",
+    "in",
+    "bare in",
+    "table",
 ]
 _INSIDE: dict[str, Where] = {
     "string": "quote",
@@ -111,6 +122,12 @@ def _standing(part: Sequence[Token], index: int, lists: Sequence[Where]) -> Wher
         return "interval"
     if before == "(" and _folded(part, index + 1) == ")" and _folded(part, index - 2) == "in":
         return "in"
+    if before == "in":
+        return "bare in"
+    if before in ("join", "into", "update"):
+        return "table"
+    if before == "(" and _folded(part, index - 2) == "on" and _folded(part, index - 3) == "distinct":
+        return "distinct on"
     after = _folded(part, index + 1)
     if before in ("by", ",") and (after in ("", ",", ")", ";") or after in _LIST_ENDS):
         return lists[index]
@@ -158,7 +175,9 @@ def _templates(text: str) -> Iterator[tuple[int, str]]:
     for match in _TEMPLATE.finditer(text):
         name = match[1] if _NAME.fullmatch(match[1]) else "value"
         binding = "" if name == match[1] else f" and with: {{value: '${{{{ {match[1]} }}}}'}}"
-        yield match.start(), f"SQL is constant text: write %({name})s instead of {match[0]}{binding}"
+        quoted = text[match.start() - 1 : match.start()] in ("'", '"') and match.start() > 0
+        bare = ", without the quotes," if quoted else ""
+        yield match.start(), f"SQL is constant text: write{bare} %({name})s instead of {match[0]}{binding}"
 
 
 def _misplaced(text: str) -> Iterator[tuple[int, str]]:
@@ -199,11 +218,18 @@ def _advice(written: str, place: Placeholder) -> str:
             return f"interval takes no value: write make_interval(mins => {written})"
         case "in":
             return f"in ({written}) takes one value, not a list: write = any({written})"
-        case _:
+        case "bare in":
+            return f"in {written} takes no list: write = any({written})"
+        case "table":
+            return f"a table's name is no value: write %({place.name})I and name it in idents:"
+        case "order by":
             return (
                 f"{place.where} {written} sorts by a constant, not by a column: write the column, "
                 "or case %(by)s when 'a' then a when 'b' then b end"
             )
+        case _:
+            column = f"write the column, or %({place.name})I and name it in idents:"
+            return f"{place.where} {written} means a constant, not a column: {column}"
 
 
 def _stacked(text: str) -> Iterator[tuple[int, str]]:

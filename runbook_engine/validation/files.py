@@ -62,6 +62,8 @@ def _of_folder(folder: str) -> Iterator[Source]:
         found += [str(Path(here, each)) for each in files if Path(each).suffix in SUFFIXES]
     for trouble in troubles:
         yield _refused(str(trouble.filename), f"cannot be read: {trouble.strerror or trouble}", "RB012")
+    if not found and not troubles:  # nothing was checked: that is no success
+        raise UsageError(f"{folder} holds no {' or '.join(f'*{each}' for each in SUFFIXES)}")
     for path in sorted(found):
         yield _read(path)
 

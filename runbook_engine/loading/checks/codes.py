@@ -46,7 +46,7 @@ CODES: Mapping[str, str] = {
     "RB402": "The declared effect is milder than what the act can do.",
     "RB403": "`idents` or `autocommit` outside of resolution.",
     "RB404": "A guard uses a fact that takes several answers to know.",
-    "RB405": "`reversible` without an undo.",
+    "RB405": "`reversible` without an undo, or with one that only reads.",
     "RB406": "A target that does not exist, is of no known kind, or does not fit the executor.",
     "RB407": "Several targets fit and none is named.",
     "RB408": "A command in symptoms or diagnosis whose effect nobody declared.",

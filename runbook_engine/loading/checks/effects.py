@@ -23,6 +23,9 @@ def check_effects(checking: Checking) -> None:
             _check_reading(checking, placed, least, why, only_declared)
         else:
             _check_changing(checking, placed, *least_declarable(executor, params))
+            if placed.role == "undo" and not only_declared and least is Effect.read:
+                message = f"{placed.what} only reads: it takes nothing back. write what does, or effect: disruptive"
+                checking.complain((*placed.loc, "request"), "RB405", message, key=True)
     sampled = _sampled_facts(checking)
     for action, loc in checking.placed_actions():
         _check_undo(checking, action, loc)
