@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,6 +64,7 @@ def run_all(loaded: LoadedPlaybook) -> list[Complaint]:
     return sorted(unique, key=lambda item: (item.path != loaded.path, item.path, item.line, item.column, item.code))
 
 
+@lru_cache(maxsize=64)
 def ignores(text: str, path: str) -> Ignores:
     """What the comments of a sound YAML text ask to ignore."""
     warnings = {*(rule.CODE for rule in rules()), *JUDGED_TOGETHER, *IGNORE_CODES}

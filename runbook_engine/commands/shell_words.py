@@ -6,8 +6,9 @@ It reads what people write in playbooks, not all of a shell's grammar; what it c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 MOST_TEXT = 32 * 1024  # a longer script was not written for a playbook
 DEEPEST = 12
@@ -67,13 +68,14 @@ class Command:
         return [word for word in self.words[1:] if not word.redirected]
 
 
-def commands_in(script: str) -> list[Command]:
+@lru_cache(maxsize=256)  # several rules read the same script
+def commands_in(script: str) -> Sequence[Command]:
     """Every simple command, those inside of `$(…)` too."""
     if len(script) > MOST_TEXT:
-        return []
+        return ()
     reader = _Reader(script)
     reader.read(0, "", 0)
-    return reader.commands
+    return tuple(reader.commands)
 
 
 @dataclass(slots=True)
