@@ -89,7 +89,7 @@ def begin(
         budget=budget,
         mode=mode,
         engine=__version__,
-        wall=now,
+        wall=time.time(),  # after what was looked up: the clock of the run begins about now, and a replay adds the two
         by=user(),
         follows=follows,
         repeat=repeat or playbook.name,
