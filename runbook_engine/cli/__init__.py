@@ -50,7 +50,7 @@ Exit codes:
   1 diagnosed, or declined    65 invalid playbook
   2 usage                     69 no target answered
   3 inconclusive              70 our bug (report in a file)
-  4 not fixed, relapsed       74 the journal cannot be written
+  4 not fixed, relapsed       74 journal or output cannot be written
   5 refused: no confirmation  75 a person has to answer
                              130, 143 interrupted"""
 
