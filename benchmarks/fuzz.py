@@ -22,13 +22,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from hostile import FAMILIES, Hostile, corpus  # noqa: E402 - the corpus belongs to the tests
-from hostile.answering import answer  # noqa: E402
-from hostile.files import block  # noqa: E402
+from hostile.answering import forget  # noqa: E402
+from hostile.answering import told as answer_to  # noqa: E402
 
 MOST_SECONDS = 0.1
 MOST_MEMORY = 50 << 20
 PATIENCE = 10  # seconds of processor time until a file counts as endless
-ROUNDS = 3  # the best of so many, where the first is too slow: a busy machine is no fault of the file
+ROUNDS = 5  # the best of so many, where the first is too slow: a busy machine is no fault of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +45,36 @@ class Cost:
     def beyond(self) -> bool:
         return bool(self.ended) or self.seconds > MOST_SECONDS or self.memory > MOST_MEMORY
 
+    @property
+    def hopeless(self) -> bool:
+        return bool(self.ended) or self.seconds > 10 * MOST_SECONDS
+
 
 def main(parts: Sequence[str]) -> int:
-    answer(Hostile("warm", "up", block("").encode()))
+    for file in sorted((ROOT / "playbooks").rglob("*.yaml")):  # so that everything is imported
+        answer_to(Hostile("warm", file.stem, file.read_bytes()))
+    forget()
     chosen = [file for file in corpus() if any(each in file.label for each in parts)]
     gc.collect()
     gc.freeze()
     costs = [_cost(file) for file in chosen]
+    for _ in range(ROUNDS - 1):  # each after all others: what keeps a machine busy goes on for seconds
+        costs = [_better(cost) if cost.beyond else cost for cost in costs]
     for line in _table(costs):
         sys.stdout.write(line + "\n")
     return 1 if any(cost.ended for cost in costs) else 0
 
 
 def _cost(file: Hostile) -> Cost:
-    best = _once(file)
-    if best.ended or best.seconds > 10 * MOST_SECONDS:
-        sys.stderr.write(f"{_figures(best.seconds, best.memory)}   {file.label} {best.ended}\n")
-        return best
-    for _ in range(ROUNDS - 1 if best.seconds > MOST_SECONDS else 0):
-        again = _once(file)
-        best = again if again.seconds < best.seconds else best
-    return best
+    cost = _once(file)
+    if cost.hopeless:
+        sys.stderr.write(f"{_figures(cost.seconds, cost.memory)}   {file.label} {cost.ended}\n")
+    return cost
+
+
+def _better(cost: Cost) -> Cost:
+    again = cost if cost.hopeless else _once(cost.file)
+    return again if again.seconds < cost.seconds else cost
 
 
 def _once(file: Hostile) -> Cost:
@@ -89,7 +98,7 @@ def _measure(file: Hostile, writer: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     before, began, found, ended = _peak(anew=True), time.process_time(), 0, ""
     try:
-        found = len(answer(file).complaints)
+        found = len(answer_to(file).complaints)
     except BaseException as error:
         ended = f"{type(error).__name__}: {error}"[:200]
     seconds = time.process_time() - began

@@ -59,9 +59,15 @@ def run_all(loaded: LoadedPlaybook) -> list[Complaint]:
         asked = ignores(text, path)
         found = asked.marked(found)
         if path == loaded.path:  # what a library ignores may be needed by another playbook
-            found += [*asked.unheeded, *asked.needless(found, JUDGED_TOGETHER)]
+            found += [*asked.unheeded, *asked.needless(found, _not_judged())]
     unique = dict.fromkeys(found)
     return sorted(unique, key=lambda item: (item.path != loaded.path, item.path, item.line, item.column, item.code))
+
+
+def _not_judged() -> set[str]:
+    """The codes that are judged elsewhere, or by a rule that says it cannot judge here."""
+    unable = {rule.CODE for rule in rules() if hasattr(rule, "can_judge") and not rule.can_judge()}
+    return {*JUDGED_TOGETHER, *unable}
 
 
 @lru_cache(maxsize=64)

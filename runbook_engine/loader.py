@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -18,16 +18,18 @@ from . import executors as installed
 from .errors import Complaint, PlaybookError
 from .executor import Executor
 from .loading import yaml_reader
-from .loading.bounds import MOST_COMPLAINTS, TOP_KEY
+from .loading.bounds import MOST_COMPLAINTS, kind_key
 from .loading.checks.checking import Checking, Placed, TooManyComplaints
 from .loading.checks.defaults import check_defaults
 from .loading.checks.effects import check_effects
 from .loading.checks.names import check_names
 from .loading.checks.order import check_order, step_needs
 from .loading.checks.requests import check_requests
+from .loading.checks.size import check_size
 from .loading.checks.structure import check_structure
 from .loading.checks.targets import check_targets
 from .loading.libraries import Find, Takeover, take_over
+from .loading.mentions import mentioned_names, placed_expressions
 from .loading.positions import Loc, describe, executor_key, find_node
 from .loading.shapes import validate_shape
 from .loading.source_text import complaint_at, split_lines
@@ -44,10 +46,19 @@ _KINDS: Mapping[str, Kind] = {
     "cases": "cases",
     "environments": "environments",
 }
-_CHECKS = (check_structure, check_defaults, check_targets, check_requests, check_names, check_order, check_effects)
+_CHECKS = (
+    check_size,
+    check_structure,
+    check_defaults,
+    check_targets,
+    check_requests,
+    check_names,
+    check_order,
+    check_effects,
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedPlaybook:
     """A sound playbook. `needs`: each probe and the probes it waits for; `libraries`: the texts used, by path."""
 
@@ -78,6 +89,16 @@ class LoadedPlaybook:
             line, column = yaml_reader.position_inside(found.node, lines, offset)
         made = complaint_at(lines, path, line, column, message, code)
         return replace(made, severity="warning")
+
+    @cached_property
+    def expressions(self) -> tuple[tuple[Loc, int, str], ...]:
+        """Every expression, also inside of a template: where its text stands, how far into it, and it."""
+        return tuple(placed_expressions(self.playbook))
+
+    @cached_property
+    def mentioned(self) -> frozenset[str]:
+        """Every root name that any expression or template reads."""
+        return mentioned_names(self.playbook)
 
     def acts(self) -> list[Placed]:
         """Everything that is sent to a target, wherever it stands."""
@@ -170,9 +191,9 @@ def validate_document(text: str | bytes, path: str, model: type[M], context: Map
 
 def kind_of_file(text: str, path: str) -> Kind:
     """What a file is, by its top-level key, also when the rest of it is broken."""
-    match = TOP_KEY.search(text)
-    if match is not None:
-        return _KINDS[match[1]]
+    key = kind_key(text)
+    if key is not None:
+        return _KINDS[key]
     root = yaml_reader.read(text, path)
     key = executor_key(root, _KINDS.keys())
     if key is None:

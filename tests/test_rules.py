@@ -205,6 +205,17 @@ def test_without_shellcheck_nothing_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     findings.cache_clear()
 
 
+def test_without_shellcheck_an_ignore_of_its_findings_is_not_needless(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = (Path(__file__).parent.parent / "playbooks" / "emergency" / "database-recovery.yaml").read_text()
+    assert "ignore[RB415, RB416]" in text
+    monkeypatch.setenv("PATH", str(tmp_path))
+    findings.cache_clear()
+    assert [each for each in judge("x.yaml", text.encode(), {}) if each.code == "RB621"] == []
+    findings.cache_clear()
+
+
 @pytest.mark.parametrize("body", ["exit 3", "echo no JSON", "echo '[]'", "echo '{\"comments\": []}'", "kill -9 $$"])
 def test_a_shellcheck_that_is_broken_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
     (tmp_path / "shellcheck").write_text(f"#!/bin/sh\n{body}\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from ..sql.effect import statements
 
@@ -110,6 +111,7 @@ def harm_in_words(words: Sequence[str], depth: int = 0) -> str | None:
     return _harmful_verb(name, rest) or _harm_in_sql(name, rest) or _harm_inside(name, rest, depth)
 
 
+@lru_cache(maxsize=512)
 def harm_in_script(text: str, depth: int = 0) -> str | None:
     """Why a shell script changes something, or None when that cannot be seen."""
     if depth > _MAX_DEPTH:

@@ -9,15 +9,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
-from jinja2.lexer import Token, TokenStream
+from jinja2.lexer import Token, TokenStream, operators
 from jinja2.parser import Parser
 
 from .values import ExpressionError
 
 LONGEST_EXPRESSION = 4096
 MOST_NODES = 500
+MOST_TOKENS = 1000  # looked at before anything is made of them; brackets count too
 DEEPEST = 50
 DEEPEST_BRACKETS = 25
 
@@ -31,6 +33,11 @@ _ENVIRONMENT = Environment(
     comment_end_string="\0#}",
     keep_trailing_newline=True,
 )
+_LEXER = _ENVIRONMENT.lexer  # each access to the property is a lookup in Jinja's cache
+_OPERANDS = frozenset({"name", "integer", "float", "string"})
+_JOINING = frozenset({"and", "or", "if", "else"})
+_CLOSING = frozenset({"eof", "rparen", "rbracket", "rbrace", "comma"})
+_COMPARING = frozenset({"eq", "ne", "lt", "lteq", "gt", "gteq"})
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "\n": ""}
 _HABITS = (
@@ -67,7 +74,7 @@ def parse(text: str) -> Syntax:
     """The tree of the text, within bounds. Whatever the text is, the only exception is ExpressionError."""
     _check_text(text)
     try:
-        return _parse_tokens(text, _tokens(text))
+        return _parse_tokens(text, _read_tokens(text))
     except TemplateSyntaxError as error:
         raise ExpressionError(_reworded(text, error), min(error.lineno, len(text))) from error
     except RecursionError as error:
@@ -75,12 +82,17 @@ def parse(text: str) -> Syntax:
 
 
 class _SpanParser(Parser):
-    """Jinja's parser, noting where operands begin and end. Tokens carry offsets where Jinja expects line numbers."""
+    """Jinja's parser, noting where operands begin and end. Tokens carry offsets where Jinja expects line numbers.
 
-    def __init__(self, text: str, stream: TokenStream) -> None:
+    Most operands are one word that an `and`, a comparison or the end follows: `alone` and `compared` have the offsets
+    of those, and the twelve levels of the grammar that could only hand them on are not asked.
+    """
+
+    def __init__(self, text: str, tokens: _Tokens) -> None:
         super().__init__(_ENVIRONMENT, "", state="variable")
         self.text = text
-        self.stream = stream
+        self.stream = TokenStream(tokens.replayed(), None, None)
+        self.alone, self.compared = tokens.single_words()
         self.spans: dict[int, tuple[int, int]] = {}
         self.starts: dict[int, int] = {}
 
@@ -94,13 +106,15 @@ class _SpanParser(Parser):
         return self._note(self.stream.current.lineno, super().parse_and())
 
     def parse_not(self) -> nodes.Expr:
-        return self._note(self.stream.current.lineno, super().parse_not())
+        start = self.stream.current.lineno
+        return self._note(start, self.parse_primary() if start in self.alone else super().parse_not())
 
     def parse_compare(self) -> nodes.Expr:
         return self._note(self.stream.current.lineno, super().parse_compare())
 
     def parse_math1(self) -> nodes.Expr:
-        return self._note(self.stream.current.lineno, super().parse_math1())
+        start = self.stream.current.lineno
+        return self._note(start, self.parse_primary() if start in self.compared else super().parse_math1())
 
     def parse_math2(self) -> nodes.Expr:
         return self._note(self.stream.current.lineno, super().parse_math2())
@@ -139,20 +153,59 @@ def _check_text(text: str) -> None:
             raise ExpressionError(f"the character {character!r} cannot stand in an expression", offset)
 
 
-def _parse_tokens(text: str, tokens: Iterator[Token]) -> Syntax:
-    parser = _SpanParser(text, TokenStream(tokens, None, None))
+def _parse_tokens(text: str, tokens: _Tokens) -> Syntax:
+    parser = _SpanParser(text, tokens)
     root = parser.parse_expression()
     if not parser.stream.eos:
         found = parser.stream.current
         raise TemplateSyntaxError(f"unexpected {found.value!r} after the expression", found.lineno)
-    _check_size(root)
+    if len(tokens.read) > DEEPEST:  # every level of a tree, and every part, has a word or a sign of its own
+        _check_size(root)
     return Syntax(text, root, parser.spans)
+
+
+@dataclass(slots=True)
+class _Tokens:
+    """All that could be read, and why not more: what is wrong further left is to be told first."""
+
+    read: list[Token] = field(default_factory=list)
+    failure: TemplateSyntaxError | ExpressionError | None = None
+
+    def replayed(self) -> Iterator[Token]:
+        yield from self.read
+        if self.failure is not None:
+            raise self.failure
+
+    def single_words(self) -> tuple[frozenset[int], frozenset[int]]:
+        """The offsets of operands of one word that stand alone, and of those that stand alone or are compared."""
+        alone, compared = set(), set()
+        for token, following in pairwise(self.read):
+            if token.type in _OPERANDS and (token.type, token.value) != ("name", "not"):
+                if following.type in _CLOSING or (following.type == "name" and following.value in _JOINING):
+                    alone.add(token.lineno)
+                elif following.type in _COMPARING:
+                    compared.add(token.lineno)
+        return frozenset(alone), frozenset(alone | compared)
+
+
+def _read_tokens(text: str) -> _Tokens:
+    found = _Tokens()
+    try:
+        for token in _tokens(text):
+            found.read.append(token)
+            if len(found.read) > MOST_TOKENS:
+                raise ExpressionError(
+                    f"the expression has more than {MOST_TOKENS} words and signs; split it into several facts"
+                )
+    except (TemplateSyntaxError, ExpressionError) as error:
+        found.failure = error
+    return found
 
 
 def _tokens(text: str) -> Iterator[Token]:
     """Jinja's tokens with offsets as line numbers, strings unescaped, brackets bounded."""
     offset = depth = 0
-    triples = _ENVIRONMENT.lexer.tokeniter(text.replace("\r\n", " \n").replace("\r", "\n"), None, state="variable")
+    triples = _LEXER.tokeniter(text.replace("\r\n", " \n").replace("\r", "\n"), None, state="variable")
     while True:
         try:
             _, token_type, value = next(triples)
@@ -162,11 +215,14 @@ def _tokens(text: str) -> Iterator[Token]:
             raise TemplateSyntaxError(error.message or "unexpected character", offset) from error
         if token_type == "string":
             yield Token(offset, "string", _unescaped(value[1:-1], offset))
-        else:
+        elif token_type != "whitespace":
             depth += (value in "([{") - (value in ")]}") if token_type == "operator" else 0
             if depth > DEEPEST_BRACKETS:
                 raise ExpressionError(f"brackets are nested deeper than {DEEPEST_BRACKETS}", offset)
-            yield from _ENVIRONMENT.lexer.wrap([(offset, token_type, value)])
+            if token_type == "operator":
+                yield Token(offset, operators[value], value)
+            else:
+                yield from _LEXER.wrap([(offset, token_type, value)])
         offset += len(value)
     yield Token(len(text), "eof", "")
 

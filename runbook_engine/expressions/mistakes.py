@@ -43,7 +43,7 @@ def mixed_kinds(text: str, known: Mapping[str, Kind]) -> Iterator[tuple[int, str
 
 def beside_none(text: str, optional: Collection[str]) -> Iterator[tuple[int, str]]:
     """Optional inputs that are compared or reckoned with as if they were always given: where, and which."""
-    syntax = _parsed(text)
+    syntax = _parsed(text) if any(name in text for name in optional) else None
     if syntax is None:
         return
     heeded = _heeded(syntax.root)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,8 +15,10 @@ from .expression import Expression, Scope, compile_expression
 from .values import ExpressionError, Json, NotKnownError, Unknown, show, text_of
 
 LONGEST_RESULT = 1024 * 1024
+MOST_EXPRESSIONS = 200  # of one text
 _OPEN = re.compile(r"\$?\$\{\{")
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+_UNBRACKETED = re.compile(r"[^'\"()\[\]{}]+")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -116,18 +119,21 @@ def templates(value: Json) -> Iterator[Template]:
             yield from templates(item)
 
 
-def template_expressions(text: str) -> Iterator[tuple[int, str]]:
+@lru_cache(maxsize=4096)
+def template_expressions(text: str) -> tuple[tuple[int, str], ...]:
     """How far into the text each expression begins, and what it says; of those before the first that never ends."""
-    try:
-        for start, piece in _pieces(text):
+    found: list[tuple[int, str]] = []
+    with suppress(ExpressionError):
+        for start, piece in _pieces(text) if "${{" in text else ():
             if start is not None:
-                yield start + len(piece) - len(piece.lstrip()), piece.strip()
-    except ExpressionError:
-        return
+                found.append((start + len(piece) - len(piece.lstrip()), piece.strip()))
+    return tuple(found)
 
 
 def _parts(text: str) -> Iterator[str | Expression]:
-    for start, piece in _pieces(text):
+    for count, (start, piece) in enumerate(_pieces(text)):
+        if count > 2 * MOST_EXPRESSIONS:
+            raise ExpressionError(f"the text has more than {MOST_EXPRESSIONS} expressions; split it", start)
         yield piece if start is None else _compiled(piece, start)
 
 
@@ -157,9 +163,9 @@ def _find_end(text: str, start: int) -> int:
     while position < len(text):
         if not closing and text.startswith("}}", position):
             return position
-        quoted = _QUOTED.match(text, position)
-        if quoted:
-            position = quoted.end()
+        passed = _QUOTED.match(text, position) or _UNBRACKETED.match(text, position)
+        if passed:
+            position = passed.end()
             continue
         if text[position] in _PAIRS:
             closing.append(_PAIRS[text[position]])

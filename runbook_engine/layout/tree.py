@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from yaml._yaml import CParser
@@ -198,7 +199,7 @@ def placed_comments(text: str) -> Iterator[tuple[Place, str]]:
     """Every comment and where it begins."""
     lines = split_lines(text)
     free = [0] * len(lines)  # from which column on a line is outside of scalars
-    for start, end, block in _spans(text, lines):
+    for start, end, block in _spans(text):
         first = start
         if block:
             free[start[0]] = max(free[start[0]], start[1])
@@ -213,13 +214,17 @@ def placed_comments(text: str) -> Iterator[tuple[Place, str]]:
 
 def long_texts(text: str) -> dict[int, int]:
     """The first line of every value that takes several, with its last."""
-    return {start[0]: end[0] for start, end, _ in _spans(text, split_lines(text)) if end[0] > start[0]}
+    return {start[0]: end[0] for start, end, _ in _spans(text) if end[0] > start[0]}
 
 
-def _spans(text: str, lines: list[str]) -> Iterator[tuple[Place, Place, bool]]:
-    """From where to where each scalar goes, and whether it is a block."""
+@lru_cache(maxsize=2)
+def _spans(text: str) -> tuple[tuple[Place, Place, bool], ...]:
+    """From where to where each scalar goes, and whether it is a block. Its comments and its values ask in turn."""
+    lines = split_lines(text)
+    found = []
     for token in _Tokens(text).items:
         if isinstance(token, ScalarToken):
             block = token.style in ("|", ">") and not token.plain
             end = _scalar(token, lines).end if block else _place(token.end_mark)
-            yield _place(token.start_mark), end, block
+            found.append((_place(token.start_mark), end, block))
+    return tuple(found)

@@ -43,6 +43,7 @@ _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _RADIX = re.compile(r"0(?:o[0-7]+|x[0-9a-fA-F]+)")
 _NOT_A_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_QUOTING = frozenset({"'", '"', "|", ">"})
 _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -50,7 +51,7 @@ _CONSTANTS: dict[str, bool | None] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # made by the ten thousand: freezing it would cost more than reading it
 class Scalar:
     """One value. `text` is what was written; `style` is one of `'`, `"`, `|`, `>` or empty for plain."""
 
@@ -242,7 +243,8 @@ class _Builder:
                 self._stop(event, "a second document begins here ('---'). one file holds one document", "RB007")
 
     def _begin(self, event: CollectionStartEvent) -> None:
-        self._check_tag(event)
+        if event.tag is not None:
+            self._refuse_tag(event, event.tag)
         if len(self.stack) >= DEEPEST:
             self._stop(event, f"nested deeper than {DEEPEST} levels", "RB002")
         top = self.stack[-1] if self.stack else None
@@ -283,7 +285,8 @@ class _Builder:
             return
         top = self.stack[-1]
         top.size += size
-        top.height = max(top.height, height + 1)
+        if height >= top.height:
+            top.height = height + 1
         if top.size > self.bounds.values:
             message = f"more than {self.bounds.values} values once aliases are written out and long texts counted"
             self._stop(event, message, "RB002")
@@ -323,14 +326,15 @@ class _Builder:
         top.key = None
 
     def _scalar(self, event: ScalarEvent) -> Scalar:
-        self._check_tag(event)
+        if event.tag is not None:
+            self._refuse_tag(event, event.tag)
         text: str = event.value
         line, column = _position(event)
         if len(text) > LONGEST_SCALAR:
             self._stop(event, f"a text of {len(text)} characters, more than {LONGEST_SCALAR}", "RB002")
         if "\0" in text:
             self.complain(line, column, "NUL cannot stand in a text: no target takes it", "RB001")
-        style = (event.style or "") if event.style in ("'", '"', "|", ">") else ""
+        style = event.style if event.style in _QUOTING else ""
         value = text if style else self._plain_value(text, line, column)
         end = event.end_mark
         one_line = end is not None and end.line + 1 == line
@@ -366,12 +370,10 @@ class _Builder:
         )
         return text
 
-    def _check_tag(self, event: ScalarEvent | CollectionStartEvent) -> None:
-        if event.tag is not None:
-            line, column = _position(event)
-            shown = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
-            message = f"tags like {shown} are not part of the language. quote a value to make it text"
-            self.complain(line, column, message, "RB007")
+    def _refuse_tag(self, event: Event, tag: str) -> None:
+        shown = tag.replace("tag:yaml.org,2002:", "!!")[:60]
+        message = f"tags like {shown} are not part of the language. quote a value to make it text"
+        self.complain(*_position(event), message, "RB007")
 
     def _refuse_key(self, event: Event) -> NoReturn:
         line, column = _position(event)

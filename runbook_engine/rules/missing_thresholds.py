@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from ..errors import Complaint
 from ..expressions.mistakes import beside_none
 from ..loader import LoadedPlaybook
-from ..loading.mentions import placed_expressions
 
 CODE = "RB231"
 SUMMARY = "A threshold that may be none: an optional input without a default, compared as if it were always given."
@@ -30,7 +29,7 @@ causes: [{id: many, needs: most != none and waiting > most, advice: look at the 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:
     inputs = loaded.playbook.inputs
     optional = {name for name, wanted in inputs.items() if wanted.optional and wanted.default is None}
-    for loc, start, text in placed_expressions(loaded.playbook) if optional else ():
+    for loc, start, text in loaded.expressions if optional else ():
         for offset, name in beside_none(text, optional):
             message = (
                 f"the input {name!r} is optional: where it is not given, this is unknown. give it a default, "

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from ..errors import Complaint
 from ..expressions.mistakes import FLAG, NUMBER, TEXT, kind_of, mixed_kinds
 from ..loader import LoadedPlaybook
-from ..loading.mentions import placed_expressions
 from ..model import Playbook
 
 CODE = "RB230"
@@ -26,7 +25,7 @@ _INPUTS = {"string": TEXT, "boolean": FLAG}
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:
     known = _kinds(loaded.playbook)
-    for loc, start, text in placed_expressions(loaded.playbook):
+    for loc, start, text in loaded.expressions:
         for offset, message in mixed_kinds(text, known):
             yield loaded.complaint(loc, CODE, message, offset=start + offset)
 

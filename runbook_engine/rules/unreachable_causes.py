@@ -8,7 +8,6 @@ from ..errors import Complaint
 from ..expressions import compile_expression
 from ..expressions.mistakes import contradiction
 from ..loader import LoadedPlaybook
-from ..loading.mentions import placed_expressions
 
 CODE = "RB513"
 SUMMARY = "A condition that can never be true, or a cause whose `needs` reads no fact: nothing can reach or refute it."
@@ -21,7 +20,7 @@ causes: [{id: many, needs: waiting > 3 and waiting < 5, advice: look at the lock
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:
-    for loc, start, text in placed_expressions(loaded.playbook):
+    for loc, start, text in loaded.expressions:
         found = contradiction(text)
         if found:
             message = f"{loaded.place(loc)}: {found[1]}"

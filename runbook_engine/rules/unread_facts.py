@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from ..errors import Complaint
 from ..loader import LoadedPlaybook
-from ..loading.mentions import mentioned_names
 
 CODE = "RB220"
 SUMMARY = "A fact that no expression and no text reads. Use it, show it in a title, or drop it."
@@ -18,7 +17,7 @@ GOOD = f"{BAD}causes: [{{id: many, needs: jobs > 5, advice: look at the workers}
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:
-    read = mentioned_names(loaded.playbook)
+    read = loaded.mentioned
     for section in ("symptoms", "diagnosis"):
         for index, probe in enumerate(getattr(loaded.playbook, section)):
             for name in probe.facts.keys() - read:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from ..errors import Complaint
 from ..loader import LoadedPlaybook
-from ..loading.mentions import mentioned_names
 
 CODE = "RB221"
 SUMMARY = "An input that no expression, text or request reads."
@@ -17,5 +16,5 @@ GOOD = f"{BAD}causes: [{{id: many, needs: waiting > most, advice: look at the lo
 
 
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:
-    for name in loaded.playbook.inputs.keys() - mentioned_names(loaded.playbook):
+    for name in loaded.playbook.inputs.keys() - loaded.mentioned:
         yield loaded.complaint(("inputs", name), CODE, f"nothing reads the input {name!r}", key=True)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from ..errors import Complaint
 from ..loader import LoadedPlaybook
-from ..loading.mentions import placed_expressions
 
 CODE = "RB223"
 SUMMARY = "A target that no step acts on and no other target is derived from."
@@ -22,7 +21,7 @@ targets: {db: postgres}
 def check(loaded: LoadedPlaybook) -> Iterator[Complaint]:
     targets = loaded.playbook.targets
     used = {placed.act.target for placed in loaded.acts()} | {use.derived_from for use in targets.values()}
-    read = " ".join(text for _, _, text in placed_expressions(loaded.playbook))
+    read = " ".join(text for _, _, text in loaded.expressions)
     for name in targets.keys() - used:
         if not re.search(rf"\btargets\b(?:\.|\[['\"]){name}\b", read):
             made = loaded.complaint(("targets", name), CODE, f"no step uses the target {name!r}: drop it", key=True)

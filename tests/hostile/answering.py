@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import _lru_cache_wrapper
 
 from runbook_engine.alerts import match, read_alerts
 from runbook_engine.cassette import read_cassette
 from runbook_engine.complaint_formats import FORMATS
 from runbook_engine.errors import Complaint, UsageError
-from runbook_engine.expressions.expression import compile_expression
-from runbook_engine.expressions.template import compile_template
 from runbook_engine.loader import load_playbook
 from runbook_engine.safe_text import safe_text
 from runbook_engine.validation.judging import judge
@@ -33,8 +33,13 @@ class Answer:
 
 
 def answer(file: Hostile) -> Answer:
-    """Whatever else it raises is a bug."""
+    """As if the file were the first that is met. Whatever else it raises is a bug."""
     forget()
+    return told(file)
+
+
+def told(file: Hostile) -> Answer:
+    """By a process that may remember other files."""
     if file.reader == "validate":
         path = f"{file.name}.yaml"
         complaints = judge(path, file.content, LIBRARIES if file.family == "uses" else {})
@@ -51,6 +56,8 @@ def answer(file: Hostile) -> Answer:
 
 
 def forget() -> None:
-    """Each file is met as if it were the first."""
-    compile_expression.cache_clear()
-    compile_template.cache_clear()
+    """What is remembered of texts has a bound; what is known of our own code has none, and stays."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("runbook_engine")]:
+        for value in [*vars(module).values()]:
+            if isinstance(value, _lru_cache_wrapper) and value.cache_parameters()["maxsize"] is not None:
+                value.cache_clear()
