@@ -18,7 +18,7 @@ from .loading.yaml_reader import Node
 from .model import Playbook, Probe
 
 Json = Any
-UNKNOWN_NAME = "RB202"
+UNKNOWN_NAME, DOUBLED = "RB202", "RB108"
 Named = tuple[Loc, str, str]  # where, what kind of thing, its name
 BY_KIND = {"causes": "cause", "scores": "cause", "impacts": "action", "present": "symptom", "facts": "fact"}
 LISTS = {
@@ -35,10 +35,10 @@ def misnamed(
     known = _known(loaded.playbook)
     found: list[Complaint] = []
 
-    def complain(loc: Loc, message: str) -> None:
+    def complain(loc: Loc, message: str, code: str = UNKNOWN_NAME) -> None:
         place = find_node(root, loc, ())
         at = place.key if place.key is not None else place.node
-        found.append(complaint_at(lines, at.path, at.line, at.column, message, UNKNOWN_NAME))
+        found.append(complaint_at(lines, at.path, at.line, at.column, message, code))
 
     for loc, kind, name in _named(cases):
         if name not in known[kind]:
@@ -50,7 +50,23 @@ def misnamed(
                 if part not in answers[step]:
                     said = f"no answer to step {step!r} has the part {part!r}"
                     complain((*loc, step, *inner), f"{said}{suggest(part, answers[step])}")
+    for loc, name in _doubled(cases):
+        complain(loc, f"there is already a test {name!r}. names are unique", DOUBLED)
     return sorted(found, key=lambda item: (item.line, item.column))
+
+
+def without_playbook(why: str, root: Node, lines: list[str]) -> Complaint:
+    """About a file of tests whose playbook is not there."""
+    at = find_node(root, ("cases",), ()).node
+    return complaint_at(lines, at.path, at.line, at.column, why, UNKNOWN_NAME)
+
+
+def _doubled(cases: Cases) -> Iterator[tuple[Loc, str]]:
+    names: set[str] = set()
+    for number, case in enumerate(cases.tests):
+        if case.name in names:
+            yield ("tests", number, "name"), case.name
+        names.add(case.name)
 
 
 def _known(playbook: Playbook) -> dict[str, Collection[str]]:

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from . import __version__
-from .errors import Complaint
+from .errors import Complaint, counted
 from .safe_text import safe_text
 
 Json = Any
@@ -140,7 +140,8 @@ def github_summary(checked: Checked) -> str:
     """Everything as a table for $GITHUB_STEP_SUMMARY, which takes a megabyte."""
     complaints = _all(checked)
     errors = sum(complaint.severity == "error" for complaint in complaints)
-    lines = [f"### runbook validate: {errors} errors, {len(complaints) - errors} warnings in {len(checked)} files", ""]
+    told = f"{counted(errors, 'error')}, {counted(len(complaints) - errors, 'warning')}"
+    lines = [f"### runbook validate: {told} in {counted(len(checked), 'file')}", ""]
     if complaints:
         lines += ["| where | code | what |", "|---|---|---|"]
     size = sum(len(line.encode()) + 1 for line in lines)

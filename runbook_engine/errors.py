@@ -13,6 +13,11 @@ EXIT_JOURNAL = 74
 EXIT_NEEDS_PERSON = 75
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class RunbookError(Exception):
     """Base of everything that is shown to the user in one line. `exit_code` is what the command ends with."""
 

@@ -156,6 +156,19 @@ PATTERNS: tuple[Pattern, ...] = (
         anycase=True,
     ),
     _compiled(
+        "command-password",
+        ("curl", "wget"),
+        r"(?:curl|wget)[^\r\n|;&]{0,256}?[\s\"',](?:-u|--user|--proxy-user)\\?[\"']?[ \t=,]{1,3}\\?[\"']?"
+        rf"[^\s:\"'\\$]{{0,128}}:(?P<secret>{_STAND_IN}[^\s\"'\\]{{1,256}})",
+    ),
+    _compiled(
+        "command-password",
+        ("mysql", "mariadb"),
+        r"(?:mysql|mariadb)[^\r\n|;&]{0,256}?[\s\"',]-p"
+        rf"(?P<secret>{_STAND_IN}[^\s\"'\\,]{{3,256}})",
+    ),
+    _compiled("command-password", ("sshpass",), rf"sshpass[\"']?[\s,]{{1,3}}[\"']?-p[\"']?[\s,]{{0,3}}{_VALUE}"),
+    _compiled(
         "sql-password",
         ("pass", "identified by '"),
         r"(?:password|identified by) '(?P<secret>(?!\*\*\*|\[secret )(?:[^'\r\n]|''){1,4096})'",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from commands import Place
@@ -225,6 +226,38 @@ def test_files_are_rehearsed_side_by_side_and_covered_together(place: Place) -> 
     (place.folder / "paused.more.test.yaml").write_text(f"{head}tests:\n{broken}")
     told = place.run("test", ".")
     assert told.code == 1 and "expected fixed, was healthy" in told.stdout and "paused.test.yaml: 3 of 3" in told.stdout
+
+
+def test_a_file_that_is_broken_stops_no_other(place: Place) -> None:
+    (place.folder / "broken.test.yaml").write_text("cases: paused\ntests: [{nam: x, expect: {outcome: healthy}}]\n")
+    (place.folder / "orphan.test.yaml").write_text("cases: nobody\ntests: [{name: x, expect: {outcome: healthy}}]\n")
+    finished = place.run("test", ".")
+    assert finished.code == 65 and "paused.test.yaml: 8 of 8 passed" in finished.stdout, finished.said
+    told = [line for line in finished.stderr.splitlines() if ": RB" in line]
+    assert [line.partition(": ")[2] for line in told] == [
+        "RB101 unknown key 'nam' in 'tests' of the cases. did you mean 'name'?",
+        "RB202 no playbook is called 'nobody': `runbook list` shows the ones there are",
+    ]
+    assert finished.stderr.rstrip().endswith("2 complaints; what they are about was not rehearsed")
+    document = place.run("test", ".", "--format", "json").document
+    assert [(each["file"], len(each.get("errors", ()))) for each in document] == [
+        ("paused.test.yaml", 0),
+        ("broken.test.yaml", 1),
+        ("orphan.test.yaml", 1),
+    ]
+    suites = ElementTree.fromstring(place.run("test", ".", "--format", "junit").stdout)
+    assert [suite.get("errors") for suite in suites] == [None, "1", "1"]
+    assert "orphan.test.yaml:1:8: RB202" in place.run("validate", ".").stdout
+    (place.folder / "paused.test.yaml").unlink()
+    assert place.run("test", ".").code == 65
+
+
+def test_two_tests_of_one_name_are_told_apart_by_their_author(place: Place) -> None:
+    head, _, tests = CASES.partition("tests:\n")
+    (place.folder / "paused.test.yaml").write_text(f"{head}tests:\n{tests.replace('name: healthy', 'name: declined')}")
+    for command in ("validate", "test"):
+        finished = place.run(command, ".")
+        assert finished.code == 65 and "there is already a test 'declined'. names are unique" in finished.said
 
 
 def test_a_playbook_with_quoted_keys_is_rehearsed_as_well(place: Place) -> None:

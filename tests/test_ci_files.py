@@ -121,9 +121,17 @@ def test_the_action_takes_every_input_through_the_environment_alone() -> None:
     assert used == ACTION["inputs"].keys()
 
 
-def test_the_action_installs_this_package() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert re.search(r"pip install .*\"" + project["name"] + r"\$", step("Install")["run"])
+@pytest.mark.parametrize("version", ["", "1.2.3"])
+def test_the_action_installs_its_own_ref_or_the_version_that_is_asked_for(version: str, repository: Place) -> None:
+    name = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    asked = repository.folder / "bin"
+    asked.mkdir()
+    (asked / "python3").write_text('#!/bin/sh\nfor last; do :; done\necho "$last"\n')
+    (asked / "python3").chmod(0o755)
+    assert step("Install")["env"]["OURS"] == "${{ github.action_path }}"
+    repository.more["PATH"] = f"{asked}:{os.environ['PATH']}"
+    done = carry_out("Install", repository, version=version)
+    assert done.stdout == (f"{name}=={version}\n" if version else "${{ github.action_path }}\n"), done.said
 
 
 def test_the_action_passes_a_sound_repository_and_annotates_a_broken_one(repository: Place) -> None:

@@ -326,6 +326,22 @@ def test_whatever_a_session_shows_the_draft_is_sound(lines: list[str], end: str)
     assert all(step.effect == "read" for step in playbook.diagnosis)
 
 
+@pytest.mark.parametrize(
+    ("shown", "meant"),
+    [("(integer) -7", -7), ("(nil)", None), ('"a b"', "a b"), ("PONG", "PONG"), ("(integer) many", "(integer) many")],
+)
+def test_what_redis_answered_is_kept_as_the_value_that_it_is(shown: str, meant: Any) -> None:
+    draft = of_session(f"$ redis-cli GET jobs\n{shown}\n")
+    (reply,) = draft.cases["replies"].values()
+    assert reply == {"result": meant}
+
+
+def test_what_is_no_text_is_no_session() -> None:
+    with pytest.raises(UsageError, match="s is no text; expected what a screen showed"):
+        read_session(bytes(range(128, 256)) * 20 + b"\n$ df -h\n", "s")
+    assert read_session(b"$ df -h\n/dev/sda1 50G 100% /caf\xe9\n", "s")[0].text == "df -h"
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_recording_raises_anything_but_a_usage_error(content: bytes) -> None:

@@ -11,7 +11,7 @@ from . import past_alerts
 
 if TYPE_CHECKING:
     from ..coverage import Coverage
-    from ..rehearsing.workers import Rehearsed, Tested
+    from ..rehearsing.workers import Refused, Rehearsed, Tested
     from .past_alerts import Answered
 
 Json = Any
@@ -57,9 +57,13 @@ def _coverage(playbook: str, found: Coverage, verbose: bool) -> Iterator[str]:
         yield from (f"    never unknown: {name}" for name in found.branches.never_unknown())
 
 
-def as_json(done: Sequence[Rehearsed], covered: Covered, alerts: Answered | None = None) -> str:
-    """A list of files; with past alerts an object of `tests` and `alerts`."""
+def as_json(
+    done: Sequence[Rehearsed], covered: Covered, alerts: Answered | None = None, refused: Sequence[Refused] = ()
+) -> str:
+    """A list of files, those that could not be rehearsed with their `errors`; with past alerts an object of `tests`
+    and `alerts`."""
     documents: Json = [_document(each, covered[each.playbook]) for each in done]
+    documents += [{"file": str(each.path), "errors": each.told()} for each in refused]
     if alerts is not None:
         documents = {"tests": documents, "alerts": past_alerts.document(alerts)}
     return json.dumps(documents, indent=2, ensure_ascii=True, default=str)
@@ -91,7 +95,7 @@ def _document(each: Rehearsed, covered: Coverage) -> dict[str, Json]:
     }
 
 
-def as_junit(done: Sequence[Rehearsed], alerts: Answered | None = None) -> str:
+def as_junit(done: Sequence[Rehearsed], alerts: Answered | None = None, refused: Sequence[Refused] = ()) -> str:
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
     for each in done:
         failures = sum(not test.passed for test in each.tests)
@@ -101,8 +105,19 @@ def as_junit(done: Sequence[Rehearsed], alerts: Answered | None = None) -> str:
         )
         lines += [_testcase(each.playbook, test) for test in each.tests]
         lines.append("</testsuite>")
+    for broken in refused:
+        lines += _not_rehearsed(broken)
     lines += past_alerts.as_junit(alerts) if alerts is not None else []
     return "\n".join([*lines, "</testsuites>"])
+
+
+def _not_rehearsed(broken: Refused) -> Iterator[str]:
+    from ..safe_text import safe_text
+
+    path, told = quoteattr(safe_text(str(broken.path))), [safe_text(each) for each in broken.told()]
+    yield f'<testsuite name={path} tests="1" errors="1">'
+    yield f'<testcase classname={path} name="can be rehearsed" file={path}>'
+    yield f"<error message={quoteattr(told[0])}>{escape(chr(10).join(told))}</error></testcase></testsuite>"
 
 
 def _testcase(playbook: str, test: Tested) -> str:

@@ -174,14 +174,15 @@ def load_named(name: str) -> LoadedPlaybook:
         raise SystemExit(error.exit_code) from None
 
 
-def show_complaints(error: Any) -> None:
+def show_complaints(error: Any, so: str = "nothing was run") -> None:
+    from ..errors import counted
     from ..safe_text import safe_text
 
     for complaint in error.complaints:
         click.echo(safe_text(str(complaint), newlines=True), err=True)
         if complaint.snippet:
             click.echo(safe_text(complaint.snippet, newlines=True), err=True)
-    click.echo(f"{len(error.complaints)} complaints; nothing was run", err=True)
+    click.echo(f"{counted(len(error.complaints), 'complaint')}; {so}", err=True)
 
 
 def check_approvals(loaded: LoadedPlaybook, approved: tuple[str, ...]) -> None:

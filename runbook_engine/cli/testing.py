@@ -74,14 +74,15 @@ def test_command(
 
         keep_watching(names, only or "", wanted)
     past = _answered(names, wanted)
-    done = _rehearsed(names, only or "", needed=past is None)
-    if done is None:
-        return INVALID
+    done, refused = _rehearsed(names, only or "", needed=past is None)
     if update:
         from .rewriting import rewrite
 
         done = rewrite(done, only or "", yes=yes)
-    return show(done, wanted, past)
+    if refused and not done and past is None and wanted.shape == "text":
+        return INVALID
+    code = show(done, wanted, past, refused)
+    return INVALID if refused else code
 
 
 def _answered(names: Sequence[str], wanted: Wanted) -> Answered | None:
@@ -90,16 +91,16 @@ def _answered(names: Sequence[str], wanted: Wanted) -> Answered | None:
     return answered(wanted.alerts, names, wanted.ignored) if wanted.alerts is not None else None
 
 
-def _rehearsed(names: Sequence[str], only: str, *, needed: bool) -> list[Rehearsed] | None:
-    """Every test that was asked for; none is a mistake where they are `needed`. None: a file could not be read."""
+def _rehearsed(names: Sequence[str], only: str, *, needed: bool) -> tuple[list[Rehearsed], list[Refused]]:
+    """Every test that was asked for; none is a mistake where they are `needed`. What is wrong with a file is told."""
     from ..errors import UsageError
     from ..rehearsing.workers import rehearse_all
 
     files = find_files(names) if needed else _files_there_are(names)
-    done = readable(rehearse_all(files, only, os.environ)) if files else []
-    if files and done is not None and not any(each.tests for each in done):
+    done, refused = told_apart(rehearse_all(files, only, os.environ) if files else [])
+    if files and not refused and not any(each.tests for each in done):
         raise UsageError(f"no test is called anything like {only!r}")
-    return done
+    return done, refused
 
 
 def _check(wanted: Wanted, only: str | None, *, update: bool, yes: bool, watch: bool) -> None:
@@ -144,22 +145,25 @@ def _files_there_are(names: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def readable(found: Sequence[Rehearsed | Refused]) -> list[Rehearsed] | None:
-    """What was rehearsed. None, after all is told that is wrong, when a file could not be read."""
-    from ..errors import PlaybookError, UsageError
+def told_apart(found: Sequence[Rehearsed | Refused]) -> tuple[list[Rehearsed], list[Refused]]:
+    """What was rehearsed, and the files that could not be: what is wrong with those is told, once each."""
+    from ..errors import PlaybookError
     from ..rehearsing.workers import Refused
+    from ..safe_text import safe_text
     from .run import show_complaints
 
     refused = [each for each in found if isinstance(each, Refused)]
     complaints = tuple(dict.fromkeys(complaint for each in refused for complaint in each.complaints))
     if complaints:
-        show_complaints(PlaybookError(complaints))
-    if says := "\n".join(each.says for each in refused if each.says):
-        raise UsageError(says)
-    return None if refused else [each for each in found if not isinstance(each, Refused)]
+        show_complaints(PlaybookError(complaints), "what they are about was not rehearsed")
+    for says in dict.fromkeys(each.says for each in refused if each.says):
+        click.echo(safe_text(f"runbook: {says}"), err=True)
+    return [each for each in found if not isinstance(each, Refused)], refused
 
 
-def show(done: Sequence[Rehearsed], wanted: Wanted, past: Answered | None = None) -> int:
+def show(
+    done: Sequence[Rehearsed], wanted: Wanted, past: Answered | None = None, refused: Sequence[Refused] = ()
+) -> int:
     """Tell what came of it; the exit code."""
     from . import past_alerts, rehearsed
 
@@ -168,9 +172,9 @@ def show(done: Sequence[Rehearsed], wanted: Wanted, past: Answered | None = None
     too_few_branches = _below(wanted.branches_at_least, [each.branches.share() for each in covered.values()])
     too_little |= too_few_branches
     if wanted.shape == "json":
-        click.echo(rehearsed.as_json(done, covered, past))
+        click.echo(rehearsed.as_json(done, covered, past, refused))
     elif wanted.shape == "junit":
-        click.echo(rehearsed.as_junit(done, past))
+        click.echo(rehearsed.as_junit(done, past, refused))
     else:
         verbose = wanted.verbose or too_few_branches
         for line in rehearsed.as_text(done, covered if wanted.coverage or too_little else None, verbose=verbose):

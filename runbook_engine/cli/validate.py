@@ -72,6 +72,7 @@ def _mend(names: Sequence[str], *, write: bool, apart: bool) -> None:
 
 def _show(checked: Mapping[str, Sequence[Complaint]], shape: str) -> None:
     from ..complaint_formats import FORMATS, github_summary
+    from ..errors import counted
 
     if printed := FORMATS[shape](checked, _summaries() if shape == "sarif" else {}):
         click.echo(printed)
@@ -81,7 +82,8 @@ def _show(checked: Mapping[str, Sequence[Complaint]], shape: str) -> None:
     complaints = [complaint for complaint in every if not complaint.ignored]
     errors = sum(complaint.severity == "error" for complaint in complaints)
     ignored = f", {len(every) - len(complaints)} ignored" if len(every) > len(complaints) else ""
-    click.echo(f"{errors} errors, {len(complaints) - errors} warnings{ignored} in {len(checked)} files", err=True)
+    told = f"{counted(errors, 'error')}, {counted(len(complaints) - errors, 'warning')}{ignored}"
+    click.echo(f"{told} in {counted(len(checked), 'file')}", err=True)
     place = os.environ.get("GITHUB_STEP_SUMMARY")
     if shape == "github" and place:
         try:

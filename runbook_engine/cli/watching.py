@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from ..rehearsing.workers import Refused, Rehearsed
     from .testing import Wanted
 
 EVERY = 0.5  # seconds between two looks
@@ -58,20 +57,15 @@ def _run(
     files: list[Path], only: str, wanted: Wanted, why: str, known: dict[Path, list[Path]]
 ) -> dict[Path, list[Path]]:
     """Rehearse these and tell; what each depends on. A file that is broken is watched until it is mended."""
-    from ..errors import RunbookError
-    from ..rehearsing.workers import Refused, rehearse_all
-    from .testing import readable, show
+    from ..rehearsing.workers import rehearse_all
+    from .testing import show, told_apart
 
     if why:
         click.echo(f"\n{why}; running {', '.join(map(str, files))}", err=True)
-    found: list[Rehearsed | Refused] = rehearse_all(files, only, os.environ)
-    try:
-        readable([each for each in found if isinstance(each, Refused)])
-    except RunbookError as error:
-        click.echo(f"runbook: {error}", err=True)
-    show([each for each in found if not isinstance(each, Refused)], wanted)
-    refused = {each.path for each in found if isinstance(each, Refused)}
-    return {each.path: [*each.sources, *(known.get(each.path, ()) if each.path in refused else ())] for each in found}
+    done, refused = told_apart(rehearse_all(files, only, os.environ))
+    show(done, wanted)
+    found = {each.path: [*each.sources] for each in done}
+    return found | {each.path: [*each.sources, *known.get(each.path, ())] for each in refused}
 
 
 def _stamps(sources: dict[Path, list[Path]]) -> Stamps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -172,5 +173,15 @@ def _reply(found: Step, typed: Typed) -> Json:
         case "sql":
             return {"rows": [], "rowcount": 0}
         case "redis":
-            return {"result": shorten(safe_text(masked(typed.output[0])), 200) if typed.output else ""}
+            return {"result": _value(shorten(safe_text(masked(typed.output[0])), 200)) if typed.output else ""}
     return {"status": 200}
+
+
+def _value(shown: str) -> Json:
+    """What redis-cli means by `(integer) 5003`, `(nil)` and `"text"`; anything else is text as it stands."""
+    if number := re.fullmatch(r"\(integer\) (-?\d{1,18})", shown):
+        return int(number[1])
+    if shown == "(nil)":
+        return None
+    quoted = re.fullmatch(r'"([^"\\]*)"', shown)
+    return quoted[1] if quoted else shown

@@ -18,6 +18,7 @@ LARGEST = 10 << 20  # bytes
 MOST_LINES = 20_000
 LONGEST_LINE = 4_000
 MOST_OUTPUT = 40
+MOST_UNREADABLE = 20  # one character of so many may be none of UTF-8: a program printed it in another encoding
 
 Prompt = Literal["shell", "psql", "redis"]
 
@@ -50,6 +51,8 @@ def read_session(content: bytes, where: str) -> list[Typed]:
     if len(content) > LARGEST:
         raise UsageError(f"{where} is larger than {LARGEST >> 20} MiB; cut the recording down to what matters")
     text = content.decode("utf-8", "replace")
+    if text.count("\ufffd") * MOST_UNREADABLE > len(text):
+        raise UsageError(f"{where} is no text; expected what a screen showed, or the lines of a shell's history")
     lines = screen_lines(_cast(text, where) if _is_cast(text) else text)[:MOST_LINES]
     lines = [line[:LONGEST_LINE] for line in lines if not _SCRIPT_FRAME.match(line)]
     found = [each for each in _typed(lines) if each.text.strip()]

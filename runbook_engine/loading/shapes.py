@@ -19,7 +19,7 @@ from .bounds import MOST_COMPLAINTS
 from .positions import Found, Loc, describe, find_node
 from .salvage import Wreck, place_of, salvaged
 from .source_text import complaint_at
-from .suggestions import suggest
+from .suggestions import nearest, suggest
 from .yaml_mistakes import missing_space
 
 Json = Any
@@ -84,7 +84,8 @@ def validate_shape(
             break
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        for item in _first_causes(errors, shape, executors):
+        misspelt = _misspelt(errors, model, executors)
+        for item in _first_causes([each for each in errors if each["loc"] not in misspelt], shape, executors):
             if len(shape.complaints) <= MOST_COMPLAINTS:
                 shape.complaints.append(shape_complaint(item, model, shape.root, lines, context))
         if not isinstance(shape.root, yaml_reader.Mapping) or len(shape.complaints) > MOST_COMPLAINTS:
@@ -108,6 +109,14 @@ def _first_causes(errors: list[Any], shape: Shape[M], executors: Collection[str]
         and not (item["type"] in ("value_error", "too_short") and maimed(item["loc"]))
         and not (item["type"] == "too_short" and any(_is_inside(other["loc"], item["loc"]) for other in errors))
     ]
+
+
+def _misspelt(errors: list[Any], model: type[BaseModel], executors: Collection[str]) -> set[Loc]:
+    """The keys that are only missing because they are spelt otherwise: the key that nobody knows is told."""
+    missing = {each["loc"] for each in errors if each["type"] == "missing"}
+    strange = [each["loc"] for each in errors if each["type"] == "extra_forbidden"] if missing else []
+    meant = ((*loc[:-1], nearest(str(loc[-1]), _known_keys(model, loc[:-1], executors))) for loc in strange)
+    return {loc for loc in meant if loc in missing}
 
 
 def _is_inside(inner: Loc, outer: Loc) -> bool:

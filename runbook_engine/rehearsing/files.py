@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..case_names import misnamed
+from ..case_names import misnamed, without_playbook
 from ..cases import Cases
 from ..cassette import Cassette, read_cassette
 from ..catalog import TESTS, folders, libraries_for, playbook_of
@@ -68,9 +68,12 @@ def open_tests(path: Path, environ: Mapping[str, str]) -> TestFile:
     root, lines = yaml_reader.read(text, str(path)), split_lines(text)
     shape = validate_shape(Cases, root, {str(path): lines}, {})
     if shape.complaints or shape.model is None:
-        raise PlaybookError(tuple(shape.complaints))
+        raise PlaybookError(tuple(sorted(shape.complaints, key=lambda item: (item.line, item.column))))
     cases = shape.model
-    loaded = _playbook(path, cases.cases, environ)
+    try:
+        loaded = _playbook(path, cases.cases, environ)
+    except UsageError as error:
+        raise PlaybookError((without_playbook(str(error), root, lines),)) from error
     if loaded.playbook.name != cases.cases:
         raise UsageError(f"{path} is for {cases.cases!r}; {loaded.path} is called {loaded.playbook.name!r}")
     if wrong := misnamed(loaded, cases, root, lines, used_executors(loaded)):

@@ -65,6 +65,9 @@ class Refused:
     complaints: tuple[Complaint, ...] = ()
     says: str = ""
 
+    def told(self) -> list[str]:
+        return [*map(str, self.complaints), *([self.says] if self.says else [])]
+
     @property
     def sources(self) -> tuple[Path, ...]:
         return (self.path, *(Path(each.path) for each in self.complaints))

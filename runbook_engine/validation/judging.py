@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from .. import executors as installed
-from ..case_names import misnamed
+from ..case_names import misnamed, without_playbook
 from ..cases import Cases
 from ..errors import Complaint, PlaybookError
 from ..linter import ignores
@@ -67,11 +67,14 @@ def _judge_tests(path: str, content: bytes, libraries: Libraries) -> None:
         return
     others = {name: each for name, each in libraries.items() if name != PLAYBOOK}
     place, text = libraries[PLAYBOOK]
+    written = content.decode()
+    if not place:  # there is none, and the text says so
+        root = yaml_reader.read(written, path)
+        raise PlaybookError((without_playbook(text, root, split_lines(written)),))
     try:
         loaded = load_playbook(text, place, libraries=others)
     except PlaybookError:
         return
-    written = content.decode()
     wrong = misnamed(loaded, cases, yaml_reader.read(written, path), split_lines(written), used_executors(loaded))
     if wrong:
         raise PlaybookError(tuple(wrong))

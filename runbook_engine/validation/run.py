@@ -52,8 +52,8 @@ def library_finder(environ: Mapping[str, str]) -> FindLibraries:
     def of_tests(path: Path, name: str) -> Libraries:
         try:
             entry = playbook_of(path, name, places)
-        except UsageError:
-            return {}
+        except UsageError as error:
+            return {PLAYBOOK: ("", str(error))}
         return {**libraries_for(entry.text, places, entry.path, look), PLAYBOOK: (str(entry.path), entry.text)}
 
     def find(source: Source) -> Libraries:
