@@ -39,13 +39,16 @@ def story(expect: Expectation, events: Sequence[Event], asked: Collection[str], 
     document = fold([(kind_of(event), encode(event)) for event in events])
     told = Expectation.model_construct() if broken else expect
     found = came_out(document, asked)
+    twice = sum(isinstance(event, SymptomsJudged) for event in events) > 1
+    facts = [*_facts(told, found)]  # as they were last: where a fix was looked at, as it left them
     lines = [
         *_symptoms(told, document, events),
-        *_facts(told, found),
+        *(facts if not twice else ()),
         *_asked(told, found, events),
         *_causes(told, document, found),
         *_actions(told, document, found, events),
-        *_after_fix(told, document, events),
+        *(_compared(told, document, "after the fix, symptom") if twice else ()),
+        *(facts if twice else ()),
         *(_last_call(events) if broken else _end(told, found)),
     ]
     return [safe_text(f"{mark} {shorten(text, LONGEST)}") for mark, text in _bounded(lines)]
@@ -72,11 +75,6 @@ def _symptoms(expect: Expectation, document: Mapping[str, Json], events: Sequenc
         yield from ((" ", f"symptom {each['id']}: {_presence(each)}") for each in judged[0].symptoms)
     else:
         yield from _compared(expect, document, "symptom")
-
-
-def _after_fix(expect: Expectation, document: Mapping[str, Json], events: Sequence[Event]) -> Iterator[Line]:
-    if sum(isinstance(event, SymptomsJudged) for event in events) > 1:
-        yield from _compared(expect, document, "after the fix, symptom")
 
 
 def _compared(expect: Expectation, document: Mapping[str, Json], word: str) -> Iterator[Line]:

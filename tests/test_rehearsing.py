@@ -56,8 +56,6 @@ def test_a_failure_tells_the_story_with_what_was_expected_beside_what_came(place
     assert finished.code == 1 and test["place"] == "paused.test.yaml:6"
     assert test["story"] == [
         "  symptom waiting: present (pending > most: 500 > 10)",
-        "- fact commands: unknown",
-        "+ fact commands: 10",
         "- step load: not asked",
         "+ step load: asked",
         "- top cause: busy",
@@ -78,6 +76,8 @@ def test_a_failure_tells_the_story_with_what_was_expected_beside_what_came(place
         "  action unpause: done, verified, held: no symptom is present any more",
         "- after the fix, symptom waiting: present",
         "+ after the fix, symptom waiting: absent (pending > most: 0 > 10)",
+        "- fact commands: unknown",
+        "+ fact commands: 10",
         "- end: refused",
         "+ end: fixed (exit code 0): no symptom is present any more",
     ]
