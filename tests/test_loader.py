@@ -216,6 +216,36 @@ resolution:
     assert free.bindings == {"job": "${{ job }}"}
 
 
+@pytest.mark.parametrize(
+    ("steps", "each", "wide", "told"),
+    [
+        (250, 7, "", ""),
+        (250, 8, "", "the playbook has more than 2000 expressions. split it"),
+        (20, 1, f" == '{'x' * 1200}'", ""),
+        (21, 1, f" == '{'x' * 1200}'", "the playbook has more than 24576 characters of expressions. split it"),
+    ],
+)
+def test_a_playbook_has_no_more_expressions_than_somebody_could_read(
+    steps: int, each: int, wide: str, told: str
+) -> None:
+    """Besides the one of the symptom: one that is there already, and one that shows it."""
+    facts = [", ".join(f"f{step}_{number}: result{wide}" for number in range(each)) for step in range(steps)]
+    diagnosis = [f"  - {{id: s{step}, redis: [GET, a], facts: {{{made}}}}}\n" for step, made in enumerate(facts)]
+    text = SMALL.replace("{db: postgres}", "{db: postgres, queues: redis}") + "diagnosis:\n" + "".join(diagnosis)
+    if not told:
+        assert len(load(text).playbook.diagnosis) == steps
+    else:
+        assert [(found.code, found.message) for found in complaints(text)] == [("RB002", told)]
+
+
+def test_one_text_has_no_more_expressions_than_somebody_could_read() -> None:
+    few, many = (f"  - id: waiting\n    title: '{'${{ waiting }} ' * count}'" for count in (200, 201))
+    assert load(SMALL.replace("  - id: waiting", few))
+    (found,) = complaints(SMALL.replace("  - id: waiting", many))
+    assert "the text has more than 200 expressions; split it" in found.message
+    assert (found.line, found.column) == (9, 13 + 200 * len("${{ waiting }} ") + len("${{"))
+
+
 def test_the_kind_of_a_file_is_its_top_level_key_also_when_it_is_broken() -> None:
     assert kind_of_file("# x\nrunbook: 1\n  bad\n", "a.yaml") == "playbook"
     assert kind_of_file("library: x\n", "a.yaml") == "library"

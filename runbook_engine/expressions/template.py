@@ -131,8 +131,10 @@ def template_expressions(text: str) -> tuple[tuple[int, str], ...]:
 
 
 def _parts(text: str) -> Iterator[str | Expression]:
-    for count, (start, piece) in enumerate(_pieces(text)):
-        if count > 2 * MOST_EXPRESSIONS:
+    count = 0
+    for start, piece in _pieces(text):
+        count += start is not None
+        if count > MOST_EXPRESSIONS:
             raise ExpressionError(f"the text has more than {MOST_EXPRESSIONS} expressions; split it", start)
         yield piece if start is None else _compiled(piece, start)
 

@@ -10,12 +10,12 @@ def _probe(number: int, fact: str, **keys: Json) -> dict[str, Json]:
 
 
 def dependencies() -> Made:
-    for count in (50, 400, 1_500):
+    for count in (50, 290, 1_500):  # just within what a playbook may hold, and beyond
         chain = [_probe(n, f"f{n + 1} or result" if n + 1 < count else "result") for n in range(count)]
         yield f"chain-{count}", playbook(diagnosis=chain)
         ring = [_probe(n, f"f{(n + 1) % count} or result") for n in range(count)]
         yield f"ring-{count}", playbook(diagnosis=ring)
-    for count in (20, 60, 250):
+    for count in (20, 50, 250):
         all_names = [f"f{n}" for n in range(count)]
         everything = [_probe(n, " or ".join([*all_names[:n], "result"])) for n in range(count)]
         yield f"each-needs-all-before-{count}", playbook(diagnosis=everything)
@@ -23,10 +23,10 @@ def dependencies() -> Made:
         yield f"each-needs-all-others-{count}", playbook(diagnosis=knot)
     ladder = [_probe(n, f"f{n + 1} or f{n + 2} or result" if n + 2 < 600 else "result") for n in range(600)]
     yield "ladder-of-600", playbook(diagnosis=ladder)
-    grid = [
-        _probe(n, " or ".join([*(f"f{n + 1 + k}" for k in range(20) if n + 1 + k < 400), "result"])) for n in range(400)
-    ]
-    yield "grid-of-400", playbook(diagnosis=grid)
+    for count, wide in ((290, 8), (290, 20)):
+        near = [[f"f{n + 1 + k}" for k in range(wide) if n + 1 + k < count] for n in range(count)]
+        grid = [_probe(n, " or ".join([*names, "result"])) for n, names in enumerate(near)]
+        yield f"grid-of-{count}-by-{wide}", playbook(diagnosis=grid)
     yield "itself", playbook(diagnosis=[_probe(1, "f1")])
     yield "two-that-wait", playbook(diagnosis=[_probe(1, "f2"), _probe(2, "f1")])
     yield (
@@ -37,21 +37,21 @@ def dependencies() -> Made:
         facts = {f"f{n}": f"f{n + 1}" for n in range(count)}
         yield f"facts-of-one-step-{count}", playbook(diagnosis=[{"id": "more", "redis": ["PING"], "facts": facts}])
     yield (
-        "rates-through-500-facts",
+        "rates-through-290-facts",
         playbook(
             diagnosis=[
                 {**_probe(0, "rate('a')"), "sample": {"times": 2, "every": 1}},
-                *[_probe(n, f"f{n - 1}") for n in range(1, 500)],
+                *[_probe(n, f"f{n - 1}") for n in range(1, 290)],
             ],
-            resolution=[{**ACTION, "guard": "f499 > 1"}],
+            resolution=[{**ACTION, "guard": "f289 > 1"}],
         ),
     )
     yield (
         "rates-the-other-way",
         playbook(
             diagnosis=[
-                *[_probe(n, f"f{n + 1}") for n in range(499)],
-                {**_probe(499, "rate('a')"), "sample": {"times": 2, "every": 1}},
+                *[_probe(n, f"f{n + 1}") for n in range(289)],
+                {**_probe(289, "rate('a')"), "sample": {"times": 2, "every": 1}},
             ],
             resolution=[{**ACTION, "id": f"a{n}", "guard": "f0 > 1"} for n in range(200)],
         ),
@@ -178,6 +178,6 @@ def many() -> Made:
                     "sample": {"times": 1},
                 }
             ]
-            * 500
+            * 290
         ),
     )

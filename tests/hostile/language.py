@@ -145,6 +145,7 @@ def templates() -> Made:
         "inside-a-text": "${{ '${{ pong }}' }}",
         "five-thousand": "${{ pong }}" * 1_500,
         "five-thousand-different": "".join(f"${{{{ n{number} }}}}" for number in range(1_500)),
+        "two-hundred-different": "".join(f"${{{{ n{number} }}}}" for number in range(200)),
         "dollars": "$" * 19_000,
         "escaped": "$${{ " * 3_000,
         "quotes-left-open": "${{ '" * 3_000,
