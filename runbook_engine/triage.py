@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from .asking import Asking, Memory, Nobody, OneRun, Turns
@@ -51,6 +52,9 @@ class Triaged:
     answered: int
 
 
+Heard = Callable[[Finding, int], None]
+
+
 def why_not(playbook: Playbook, targets: Mapping[str, str]) -> str:
     """Why a playbook is not for triage: it is entered by a person, or cannot be asked without one."""
     if playbook.area in ("emergency", "help"):
@@ -69,9 +73,14 @@ def why_not(playbook: Playbook, targets: Mapping[str, str]) -> str:
 
 
 def triage(
-    playbooks: Sequence[LoadedPlaybook], environment: Environment, past: Journal | None, *, budget: float
+    playbooks: Sequence[LoadedPlaybook],
+    environment: Environment,
+    past: Journal | None,
+    *,
+    budget: float,
+    heard: Heard = lambda _finding, _left: None,
 ) -> Triaged:
-    """The findings in the order in which to look at them."""
+    """The findings in the order in which to look at them. `heard` is told each as it comes, and how many are left."""
     kinds = environment.kinds()
     reasons = {each.playbook.name: why_not(each.playbook, kinds) for each in playbooks}
     chosen = [each for each in playbooks if not reasons[each.playbook.name]]
@@ -88,16 +97,21 @@ def triage(
             starts.append((each, _begin(each, environment, memories[each.playbook.name], budget)))
         except UsageError as error:
             found[each.playbook.name] = Finding(each.playbook.name, each.playbook.title, "unknown", because=str(error))
-    threads = [
-        threading.Thread(
-            target=_look, args=(each, start, environment, asking, memories[each.playbook.name], found), daemon=True
-        )
-        for each, start in starts
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, ends + AFTERWARDS - time.monotonic()))
+    arrived: SimpleQueue[Finding | None] = SimpleQueue()
+    for each, start in starts:
+        given = (each, start, environment, asking, memories[each.playbook.name], arrived)
+        threading.Thread(target=_look, args=given, daemon=True).start()
+    left = len(starts)
+    while left:
+        try:
+            finding = arrived.get(timeout=max(0.0, ends + AFTERWARDS - time.monotonic()))
+        except Empty:
+            break
+        if finding is None:
+            left -= 1
+        else:
+            found[finding.playbook] = finding
+            heard(finding, left - 1)
     for each in chosen:
         name = each.playbook.name
         late = Finding(name, each.playbook.title, "unknown", because="it did not end within the budget")
@@ -121,20 +135,23 @@ def _look(
     environment: Environment,
     asking: Asking,
     memory: Memory,
-    found: dict[str, Finding],
+    arrived: SimpleQueue[Finding | None],
 ) -> None:
-    """The symptoms of one playbook, as its own run would ask and judge them."""
+    """The symptoms of one playbook, as its own run would ask and judge them; None says that no more will come."""
     judged: list[Mapping[str, Json]] = []
 
     def listen(event: Event) -> None:
         if isinstance(event, SymptomsJudged):
             judged.extend(event.symptoms)
 
-    run = interpret(start, loaded.playbook, loaded.needs, used_executors(loaded))
-    sessions = OneRun(asking, start.run, rank=0)
-    # A call may wait for its turn; how long the target may take, the session still sees to.
-    Driver(start.run, memory, sessions, Nobody(), environment.redactor, (listen,), grace=start.budget).drive(run)
-    found[loaded.playbook.name] = _finding(loaded.playbook, judged, environment.kinds())
+    try:
+        run = interpret(start, loaded.playbook, loaded.needs, used_executors(loaded))
+        sessions = OneRun(asking, start.run, rank=0)
+        # A call may wait for its turn; how long the target may take, the session still sees to.
+        Driver(start.run, memory, sessions, Nobody(), environment.redactor, (listen,), grace=start.budget).drive(run)
+        arrived.put(_finding(loaded.playbook, judged, environment.kinds()))
+    finally:
+        arrived.put(None)
 
 
 def _finding(playbook: Playbook, judged: Sequence[Mapping[str, Json]], targets: Mapping[str, str]) -> Finding:

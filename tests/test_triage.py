@@ -50,6 +50,20 @@ def test_what_applies_is_named_with_its_reason_and_the_alert_that_rang(sandbox: 
     assert "PRESENT" in shown.stdout and "next  runbook run " in shown.stdout and "\x1b" not in shown.stdout
 
 
+def test_at_a_terminal_it_says_who_has_not_answered_yet(sandbox: State, linkflow: Place) -> None:
+    control.restore(sandbox)
+    control.break_(sandbox, "F32", 3)
+    try:
+        with linkflow.at_a_terminal("triage") as screen:
+            screen.see(r"\r\x1b\[K  \d+ playbooks? still to answer")
+            assert screen.end() == 1
+    finally:
+        control.heal(sandbox)
+    drawn, _, rest = screen.shown.rpartition("still to answer")
+    assert "; applies: " in drawn + rest and rest.count("\x1b[K") == 1, screen.shown
+    assert "PRESENT" in rest.partition("\x1b[K")[2]
+
+
 def test_a_frozen_postgres_makes_its_symptoms_unknown_and_the_others_are_answered(
     sandbox: State, linkflow: Place
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..alerts import Labels, Matched
     from ..loader import LoadedPlaybook
     from ..screen.ink import Ink
-    from ..triage import Triaged
+    from ..triage import Finding, Heard, Triaged
 
 Json = Any
 OUTPUTS = click.Choice(["text", "json"])
@@ -44,8 +45,8 @@ def triage_command(alert: str | None, environment: str | None, budget: float, ou
     began = time.monotonic()
     if output == "text":
         click.echo(f"asking {found.name} about {len(playbooks)} playbooks …", err=True)
-    with closing(open_journal(readonly=True)) as past:
-        done = triage(playbooks, found, past, budget=budget)
+    with closing(open_journal(readonly=True)) as past, _progress(output) as heard:
+        done = triage(playbooks, found, past, budget=budget, heard=heard)
     took = time.monotonic() - began
     matched = [(labels, *matching(labels, playbooks)) for labels in alerts]
     where = f" --env {shlex.quote(environment)}" if environment else ""
@@ -59,6 +60,31 @@ def triage_command(alert: str | None, environment: str | None, budget: float, ou
     for line in broken:
         click.echo(line, err=True)
     return _exit_code(done, broken)
+
+
+@contextmanager
+def _progress(output: str) -> Iterator[Heard]:
+    """A line that is drawn anew as answers come, and gone at the end; nothing where nobody can see it."""
+    from ..errors import counted
+    from ..terminal import ERASE
+
+    applying: list[str] = []
+    live = output == "text" and sys.stderr is not None and sys.stderr.isatty()
+
+    def draw(line: str) -> None:
+        if live:
+            click.echo(ERASE + line[: shutil.get_terminal_size().columns - 1], nl=False, err=True)
+
+    def heard(finding: Finding, left: int) -> None:
+        if finding.verdict == "applies":
+            applying.append(finding.playbook)
+        so_far = f"; applies: {', '.join(applying)}" if applying else ""
+        draw(f"  {counted(left, 'playbook')} still to answer{so_far}")
+
+    try:
+        yield heard
+    finally:
+        draw("")
 
 
 @click.command("match")
