@@ -219,10 +219,10 @@ resolution:
 @pytest.mark.parametrize(
     ("steps", "each", "wide", "told"),
     [
-        (250, 7, "", ""),
-        (250, 8, "", "the playbook has more than 2000 expressions. split it"),
-        (20, 1, f" == '{'x' * 1200}'", ""),
-        (21, 1, f" == '{'x' * 1200}'", "the playbook has more than 24576 characters of expressions. split it"),
+        (199, 10, "", ""),
+        (199, 11, "", "the playbook has more than 2000 expressions. split it"),
+        (13, 1, f" == '{'x' * 1200}'", ""),
+        (14, 1, f" == '{'x' * 1200}'", "the playbook has more than 16384 characters of expressions. split it"),
     ],
 )
 def test_a_playbook_has_no_more_expressions_than_somebody_could_read(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 MOST_COMPLAINTS = 250  # about one file: nobody reads more of them, and the first are the ones to mend
-MOST_EXPRESSIONS, MOST_WRITTEN = 2000, 24 * 1024  # of a playbook, inside of texts too; characters of all together
+MOST_EXPRESSIONS, MOST_WRITTEN = 2000, 16 * 1024  # of a playbook, inside of texts too; characters of all together
 TEXT_OF_A_VALUE = 256  # characters: a text that is longer counts as several values, for an alias may repeat it
 # Of a file as it is written by hand, or in braces from its first line: no other key of the outermost mapping is one.
 _KIND_KEY = re.compile(r"^(?:\{[ \t]*)?[\"']?(runbook|library|cases|environments)[\"']?[ \t]*:", re.MULTILINE)
@@ -28,7 +28,7 @@ class Bounds:
 
 
 TESTS = Bounds(characters=1024 * 1024, parts=24_000, values=50_000, items=2_000)
-WRITTEN = Bounds(characters=128 * 1024, parts=12_000, values=20_000, items=300)
+WRITTEN = Bounds(characters=128 * 1024, parts=12_000, values=20_000, items=200)
 
 
 @lru_cache(maxsize=2)

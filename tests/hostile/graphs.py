@@ -10,7 +10,7 @@ def _probe(number: int, fact: str, **keys: Json) -> dict[str, Json]:
 
 
 def dependencies() -> Made:
-    for count in (50, 290, 1_500):  # just within what a playbook may hold, and beyond
+    for count in (50, 190, 1_500):  # just within what a playbook may hold, and beyond
         chain = [_probe(n, f"f{n + 1} or result" if n + 1 < count else "result") for n in range(count)]
         yield f"chain-{count}", playbook(diagnosis=chain)
         ring = [_probe(n, f"f{(n + 1) % count} or result") for n in range(count)]
@@ -23,7 +23,7 @@ def dependencies() -> Made:
         yield f"each-needs-all-others-{count}", playbook(diagnosis=knot)
     ladder = [_probe(n, f"f{n + 1} or f{n + 2} or result" if n + 2 < 600 else "result") for n in range(600)]
     yield "ladder-of-600", playbook(diagnosis=ladder)
-    for count, wide in ((290, 8), (290, 20)):
+    for count, wide in ((190, 8), (190, 20)):
         near = [[f"f{n + 1 + k}" for k in range(wide) if n + 1 + k < count] for n in range(count)]
         grid = [_probe(n, " or ".join([*names, "result"])) for n, names in enumerate(near)]
         yield f"grid-of-{count}-by-{wide}", playbook(diagnosis=grid)
@@ -37,21 +37,21 @@ def dependencies() -> Made:
         facts = {f"f{n}": f"f{n + 1}" for n in range(count)}
         yield f"facts-of-one-step-{count}", playbook(diagnosis=[{"id": "more", "redis": ["PING"], "facts": facts}])
     yield (
-        "rates-through-290-facts",
+        "rates-through-190-facts",
         playbook(
             diagnosis=[
                 {**_probe(0, "rate('a')"), "sample": {"times": 2, "every": 1}},
-                *[_probe(n, f"f{n - 1}") for n in range(1, 290)],
+                *[_probe(n, f"f{n - 1}") for n in range(1, 190)],
             ],
-            resolution=[{**ACTION, "guard": "f289 > 1"}],
+            resolution=[{**ACTION, "guard": "f189 > 1"}],
         ),
     )
     yield (
         "rates-the-other-way",
         playbook(
             diagnosis=[
-                *[_probe(n, f"f{n + 1}") for n in range(289)],
-                {**_probe(289, "rate('a')"), "sample": {"times": 2, "every": 1}},
+                *[_probe(n, f"f{n + 1}") for n in range(189)],
+                {**_probe(189, "rate('a')"), "sample": {"times": 2, "every": 1}},
             ],
             resolution=[{**ACTION, "id": f"a{n}", "guard": "f0 > 1"} for n in range(200)],
         ),
@@ -178,6 +178,6 @@ def many() -> Made:
                     "sample": {"times": 1},
                 }
             ]
-            * 290
+            * 190
         ),
     )
