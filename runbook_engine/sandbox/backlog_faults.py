@@ -104,10 +104,14 @@ def send_emails(world: World) -> None:
 def drop_emails(world: World) -> None:
     world.turn(flows=())
     with world.redis() as client:
-        names = list(client.scan_iter("asynq:{emails}:*", count=1000))
-        for start in range(0, len(names), 1000):
-            client.unlink(*names[start : start + 1000])
-        client.srem("asynq:queues", "emails")
+        for _ in range(20):  # whoever sends them may not have heard yet that it should stop
+            names = list(client.scan_iter("asynq:{emails}:*", count=1000))
+            for start in range(0, len(names), 1000):
+                client.unlink(*names[start : start + 1000])
+            client.srem("asynq:queues", "emails")
+            if not names:
+                return
+            time.sleep(0.1)
 
 
 def hang_jobs(world: World) -> None:
