@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
@@ -101,17 +101,9 @@ def triage(
     for each, start in starts:
         given = (each, start, environment, asking, memories[each.playbook.name], arrived)
         threading.Thread(target=_look, args=given, daemon=True).start()
-    left = len(starts)
-    while left:
-        try:
-            finding = arrived.get(timeout=max(0.0, ends + AFTERWARDS - time.monotonic()))
-        except Empty:
-            break
-        if finding is None:
-            left -= 1
-        else:
-            found[finding.playbook] = finding
-            heard(finding, left - 1)
+    for finding in _until(ends + AFTERWARDS, arrived, len(starts)):
+        found[finding.playbook] = finding
+        heard(finding, len(chosen) - len(found))
     for each in chosen:
         name = each.playbook.name
         late = Finding(name, each.playbook.title, "unknown", because="it did not end within the budget")
@@ -123,6 +115,19 @@ def triage(
     ]
     ordered = in_order([found[each.playbook.name] for each in chosen], [each.playbook for each in playbooks])
     return Triaged((*ordered, *skipped), asking.asked, asking.sent, asking.answered)
+
+
+def _until(deadline: float, arrived: SimpleQueue[Finding | None], looking: int) -> Iterator[Finding]:
+    """The findings as they come, until all who look have ended or the time is over."""
+    while looking:
+        try:
+            finding = arrived.get(timeout=max(0.0, deadline - time.monotonic()))
+        except Empty:
+            return
+        if finding is None:
+            looking -= 1
+        else:
+            yield finding
 
 
 def _begin(loaded: LoadedPlaybook, environment: Environment, memory: Memory, budget: float) -> RunStarted:

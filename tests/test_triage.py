@@ -59,6 +59,7 @@ def test_at_a_terminal_it_says_who_has_not_answered_yet(sandbox: State, linkflow
             assert screen.end() == 1
     finally:
         control.heal(sandbox)
+    assert "\x1b[K  0 playbooks still to answer" in screen.shown  # the last one has been counted
     drawn, _, rest = screen.shown.rpartition("still to answer")
     assert "; applies: " in drawn + rest and rest.count("\x1b[K") == 1, screen.shown
     assert "PRESENT" in rest.partition("\x1b[K")[2]
